@@ -1,0 +1,83 @@
+package rootfs
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func TestRead(t *testing.T) {
+	root, outside := t.TempDir(), t.TempDir()
+	for path, data := range map[string]string{
+		root + "/five": "12345", root + "/six": "123456", root + "/empty": "", outside + "/secret": "x",
+	} {
+		if err := os.WriteFile(path, []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, target := range map[string]string{
+		"relative": "five", "absolute": outside + "/secret", "up": "../" + filepath.Base(outside) + "/secret", "dangling": "nowhere",
+	} {
+		if err := os.Symlink(target, filepath.Join(root, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := syscall.Mkfifo(root+"/fifo", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fsys, done, err := Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	for _, tt := range []struct {
+		name, want string
+		err        error
+		text       string
+	}{
+		{"five", "12345", nil, ""},
+		{"empty", "", nil, ""},
+		{"relative", "12345", nil, ""},
+		{"six", "", ErrTooBig, "more than 5 bytes"},
+		{"fifo", "", ErrNotRegular, ""},
+		{".", "", ErrNotRegular, ""},
+		{"dangling", "", fs.ErrNotExist, ""},
+		{"missing", "", fs.ErrNotExist, ""},
+		{"five/x", "", syscall.ENOTDIR, ""},
+		{"absolute", "", nil, "escapes"},
+		{"up", "", nil, "escapes"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := Read(fsys, tt.name, 5)
+			if string(got) != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+			switch {
+			case tt.err == nil && tt.text == "":
+				if err != nil {
+					t.Error(err)
+				}
+			case err == nil, tt.err != nil && !errors.Is(err, tt.err), !strings.Contains(err.Error(), tt.text):
+				t.Errorf("error %v, want %v %s", err, tt.err, tt.text)
+			}
+		})
+	}
+}
+
+func TestOpen(t *testing.T) {
+	fsys, done, err := Open("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	if data, err := Read(fsys, "proc/self/stat", 4096); err != nil || len(data) == 0 {
+		t.Errorf("%q, %v", data, err)
+	}
+	if _, _, err := Open(t.TempDir() + "/missing"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("error %v", err)
+	}
+}

@@ -1,0 +1,192 @@
+package seed
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/datasource"
+)
+
+// numbered is an instance whose two files tell their number, with sizes that
+// differ, so that a mixture of two shows.
+func numbered(n int) *datasource.Instance {
+	return &datasource.Instance{
+		ID:       fmt.Sprint(n),
+		Metadata: map[string]string{"fill": strings.Repeat("x", n%7*10000)},
+		UserData: bytes.Repeat([]byte(fmt.Sprintf("%d\n", n)), 1+n%5*5000),
+	}
+}
+
+// numberSeen checks that the seed behind link is one whole generation.
+func numberSeen(t *testing.T, link string) (n int) {
+	t.Helper()
+	got := seen(t, link)
+	var meta map[string]string
+	if err := json.Unmarshal([]byte(got[0]), &meta); err != nil {
+		t.Fatalf("meta-data is broken: %v", err)
+	}
+	if _, err := fmt.Sscan(meta["instance-id"], &n); err != nil {
+		t.Fatal(err)
+	}
+	if got != want(numbered(n)) {
+		t.Fatalf("the seed is not generation %d alone", n)
+	}
+	return n
+}
+
+// child runs one of the helper tests below in a process of its own.
+func child(test string, s Store) *exec.Cmd {
+	cmd := exec.Command(os.Args[0], "-test.run=^"+test+"$", "-test.count=1")
+	cmd.Env = append(os.Environ(), "SEED_TEST_DIR="+s.Dir, "SEED_TEST_LINK="+s.Link)
+	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+// childStore is the store in a child, and false in an ordinary test run.
+func childStore() (Store, bool) {
+	dir, ok := os.LookupEnv("SEED_TEST_DIR")
+	return Store{Dir: dir, Link: os.Getenv("SEED_TEST_LINK")}, ok
+}
+
+// TestChildWrites is no test: it writes seeds until it is killed.
+func TestChildWrites(t *testing.T) {
+	s, ok := childStore()
+	if !ok {
+		t.Skip("runs as a child of TestKilled")
+	}
+	fmt.Println("started")
+	for n := 1; ; n++ {
+		if _, err := s.Write(numbered(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestKilled kills a writer at random moments. After each kill the seed is one
+// whole generation; in every fourth round a foreign seed must be kept aside.
+func TestKilled(t *testing.T) {
+	s, _ := newStore(t)
+	random := rand.New(rand.NewPCG(3, 4))
+	var leftovers, foreign int
+	for round := range 60 {
+		if round%4 == 0 {
+			if err := os.RemoveAll(filepath.Dir(s.Link)); err != nil {
+				t.Fatal(err)
+			}
+			if err := WriteDir(s.Link, numbered(0)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cmd := child("TestChildWrites", s)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+		deadline := time.Now().Add(time.Duration(random.Int64N(int64(8 * time.Millisecond))))
+		for time.Now().Before(deadline) {
+			if _, err := os.Lstat(s.Link); err != nil {
+				t.Errorf("round %d: a moment without a seed: %v", round, err)
+			}
+		}
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait()
+		if numberSeen(t, s.Link) == 0 {
+			foreign++
+			continue
+		}
+		if round%4 == 0 {
+			if n := numberSeen(t, s.Link+keptSuffix); n != 0 {
+				t.Errorf("round %d: kept aside is generation %d", round, n)
+			}
+		}
+		if entries, err := os.ReadDir(s.generations()); err == nil && len(entries) > 1 {
+			leftovers++
+		}
+	}
+	t.Logf("of 60 kills %d left a second generation and %d came before the first write", leftovers, foreign)
+	if leftovers == 0 {
+		t.Error("no kill hit a write in progress: the test shows nothing")
+	}
+	write(t, s, numbered(7))
+	for dir, want := range map[string]int{s.Dir: 2, s.generations(): 1} {
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) != want {
+			t.Errorf("%s holds %v (%v), want %d entries", dir, entries, err, want)
+		}
+	}
+}
+
+// TestChildDiskFull is no test: it writes a seed that does not fit.
+func TestChildDiskFull(t *testing.T) {
+	s, ok := childStore()
+	if !ok {
+		t.Skip("runs as a child of TestDiskFull")
+	}
+	signal.Ignore(syscall.SIGXFSZ) // then write(2) returns an error instead
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 4096, Max: 4096}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.Write(&datasource.Instance{ID: "big", UserData: bytes.Repeat([]byte("s3cret"), 4096)})
+	if !errors.Is(err, syscall.EFBIG) || strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("error %v, want EFBIG", err)
+	}
+}
+
+func TestDiskFull(t *testing.T) {
+	s, root := newStore(t)
+	write(t, s, numbered(1))
+	before := tree(t, root)
+	if err := child("TestChildDiskFull", s).Run(); err != nil {
+		t.Fatal(err)
+	}
+	after := tree(t, root)
+	if len(before) != len(after) {
+		t.Errorf("leftovers: %v", after)
+	}
+	if n := numberSeen(t, s.Link); n != 1 {
+		t.Errorf("the seed is generation %d", n)
+	}
+}
+
+// TestConcurrentWrites: runs at the same time do not prune each other's work.
+func TestConcurrentWrites(t *testing.T) {
+	s, _ := newStore(t)
+	var wg sync.WaitGroup
+	for n := 1; n <= 8; n++ {
+		wg.Go(func() {
+			for range 20 {
+				if _, err := s.Write(numbered(n)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	numberSeen(t, s.Link)
+	if _, err := os.Lstat(s.Link + keptSuffix); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("something was kept aside: %v", err)
+	}
+}

@@ -1,0 +1,210 @@
+package seed
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/datasource"
+)
+
+// loadScript reads one base64 document per line and answers with what
+// yaml.safe_load, the loader of cloud-init, makes of it, as JSON per line.
+const loadScript = `
+import base64, json, sys
+import yaml
+for line in sys.stdin:
+    doc = base64.b64decode(line)
+    try:
+        print(json.dumps({"got": yaml.safe_load(doc.decode("utf-8"))}))
+    except Exception as e:
+        print(json.dumps({"error": repr(e)[:300]}))
+`
+
+// pyYAML loads documents with the system's PyYAML, in one process. It fails
+// without PyYAML: a test that skips would let a wrong document through.
+func pyYAML(t *testing.T, docs [][]byte) []any {
+	t.Helper()
+	python := "/usr/bin/python3" // not a python3 of a virtual environment
+	if _, err := os.Stat(python); err != nil {
+		python = "python3"
+	}
+	if out, err := exec.Command(python, "-c", "import yaml").CombinedOutput(); err != nil {
+		t.Fatalf("cannot import yaml in %s: %v (install the package python3-yaml)\n%s", python, err, out)
+	}
+	var in bytes.Buffer
+	for _, doc := range docs {
+		in.WriteString(base64.StdEncoding.EncodeToString(doc) + "\n")
+	}
+	cmd := exec.Command(python, "-c", loadScript)
+	cmd.Stdin, cmd.Stderr = &in, os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("cannot run PyYAML: %v", err)
+	}
+	var got []any
+	lines := bufio.NewScanner(bytes.NewReader(out))
+	lines.Buffer(nil, 16<<20)
+	for lines.Scan() {
+		var answer struct {
+			Got   any    `json:"got"`
+			Error string `json:"error"`
+		}
+		if err := json.Unmarshal(lines.Bytes(), &answer); err != nil {
+			t.Fatal(err)
+		}
+		if answer.Error != "" {
+			got = append(got, "error: "+answer.Error)
+			continue
+		}
+		got = append(got, answer.Got)
+	}
+	if len(got) != len(docs) {
+		t.Fatalf("PyYAML answered %d of %d documents", len(got), len(docs))
+	}
+	return got
+}
+
+// awkward are strings that one YAML reader or another takes for something else.
+var awkward = []string{
+	"", " ", "  both  ", "\t", "\n", "\r", "\r\n", "\n\n", "a\nb", "a\tb", "trailing\n", "\nleading", " \n ",
+	"yes", "no", "on", "off", "y", "true", "null", "Null", "~", "=", "<<", "*", "&a", "!!int 3", "%YAML 1.1", "---", "...", "--- a",
+	"0", "0123", "0o17", "0x1f", "1e3", "1_000", "-1", "+1", ".5", ".inf", ".nan", "12:30:45", "190:20:30", "2024-01-02", "2001-12-14t21:59:43.10-05:00",
+	`"`, `'`, `\`, `\n`, `\u0041`, `"quoted"`, `'quoted'`, "`", "a: b", "a #b", "# b", "- a", "? a", "[a]", "{a: b}", "{", "}", ",", "|", ">", "@", "a,b", "</script>",
+	"\x00", "\x01", "\x07", "\b", "\v", "\f", "\x1b", "\x1f", "\x7f", "\u0080", "\u0085", "\u009f", "\u00a0", "\u00ad",
+	"\u2028", "\u2029", "\u200b", "\ufeff", "\ufffd", "\ufffe", "\uffff", "\ufdd0", "\ud7ff", "\ue000", "\U00010000", "\U0001f600", "\U0001fffe", "\U0010ffff",
+	"ä", "日本語", "a\u0085b", "a\u2028b", "é", "🇩🇪👩‍👩‍👧", "ssh-rsa AAAA= user@host\nssh-ed25519 BBBB=\n",
+}
+
+func TestMetaDataInPyYAML(t *testing.T) {
+	var cases []map[string]string
+	for _, s := range awkward {
+		cases = append(cases, map[string]string{s: s, "a": s, "z" + s: "x" + s + "x"})
+	}
+	long := strings.Repeat
+	cases = append(cases,
+		map[string]string{},
+		map[string]string{"a": long("x", 64<<10), "b": long("\u00e4 ", 32<<10), "c": long("\n", 64<<10), "d": long("\U0001f600", 16<<10)},
+		map[string]string{long("k", 128): "v", long("\x01", 128): "v", long("\u00e4", 128): "v", long("😀", 64): "v"},
+		map[string]string{long("k", 255): "v", long("\x01", 255): "v", long("\"", 255): "v"},
+		map[string]string{long("k", 997): "v", long("l", 998): "v", long("m", 999): "v", long("n", 1100): "v"},
+	)
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 3000 {
+		m := map[string]string{}
+		for range 1 + random.IntN(3) {
+			m[randomString(random)] = randomString(random)
+		}
+		cases = append(cases, m)
+	}
+
+	docs := make([][]byte, len(cases))
+	for i, m := range cases {
+		docs[i] = MetaData(&datasource.Instance{Metadata: m})
+	}
+	for i, got := range pyYAML(t, docs) {
+		want := map[string]any{}
+		for k, v := range cases[i] {
+			want[k] = v
+		}
+		if diff := cmp.Diff(any(want), got); diff != "" {
+			t.Errorf("PyYAML reads something else (-want +got):\n%.2000s\nfrom %.2000q", diff, docs[i])
+		}
+	}
+}
+
+// indicators are the characters that mean something in YAML.
+const indicators = " \n\t:,#-?{}[]&*!|>'\"%@`\\"
+
+// randomString favours what is special in YAML, JSON or Unicode.
+func randomString(r *rand.Rand) string {
+	var b strings.Builder
+	for range r.IntN(12) {
+		switch r.IntN(5) {
+		case 0:
+			b.WriteString(awkward[r.IntN(len(awkward))])
+		case 1:
+			b.WriteRune(rune(r.IntN(0x100)))
+		case 2:
+			b.WriteByte(indicators[r.IntN(len(indicators))])
+		case 3:
+			b.WriteRune(rune(0x2000 + r.IntN(0x100)))
+		case 4:
+			if c := rune(r.IntN(utf8.MaxRune + 1)); utf8.ValidRune(c) {
+				b.WriteRune(c)
+			}
+		}
+	}
+	return b.String()
+}
+
+func TestMetaDataText(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		inst datasource.Instance
+		want string
+	}{
+		{"sorted, one key per line", datasource.Instance{ID: "i-1", Metadata: map[string]string{"vm-id": "7", "instance-id": "i-1"}},
+			"{\n  \"instance-id\": \"i-1\",\n  \"vm-id\": \"7\"\n}\n"},
+		{"empty", datasource.Instance{}, "{\n}\n"},
+		{"instance-id from the instance", datasource.Instance{ID: "i-1"}, "{\n  \"instance-id\": \"i-1\"\n}\n"},
+		{"instance-id as served wins", datasource.Instance{ID: "i-1", Metadata: map[string]string{"instance-id": "I-1"}},
+			"{\n  \"instance-id\": \"I-1\"\n}\n"},
+		{"FQDN", datasource.Instance{Metadata: map[string]string{"local-hostname": "vm"}, Origin: datasource.Origin{Domain: "example.org"}},
+			"{\n  \"local-hostname\": \"vm.example.org\"\n}\n"},
+		{"no hostname, no FQDN", datasource.Instance{Origin: datasource.Origin{Domain: "example.org"}}, "{\n}\n"},
+		{"invalid UTF-8", datasource.Instance{Metadata: map[string]string{"k\xff\xfe": "a\xc3(\xed\xa0\x80"}},
+			"{\n  \"k\\ufffd\\ufffd\": \"a\\ufffd(\\ufffd\\ufffd\\ufffd\"\n}\n"},
+		{"keys that become equal: the last one, not both", datasource.Instance{Metadata: map[string]string{"k\x80": "1", "k\x81": "2", "k\x82": "3", "k\xfd": "4", "k\xfe": "5", "k\xff": "6"}},
+			"{\n  \"k\\ufffd\": \"6\"\n}\n"},
+		{"escapes", datasource.Instance{Metadata: map[string]string{"k": "\"\\\n\r\t\x00\x7fä\u0085\U0001f600</"}},
+			"{\n  \"k\": \"\\\"\\\\\\n\\r\\t\\u0000\\u007f\\u00e4\\u0085\\U0001f600</\"\n}\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, string(MetaData(&tt.inst))); diff != "" {
+				t.Errorf("meta-data (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestMetaDataDoesNotChangeTheInstance(t *testing.T) {
+	inst := &datasource.Instance{ID: "i-1", Metadata: map[string]string{"local-hostname": "vm"}, Origin: datasource.Origin{Domain: "example.org"}}
+	MetaData(inst)
+	if diff := cmp.Diff(map[string]string{"local-hostname": "vm"}, inst.Metadata); diff != "" {
+		t.Errorf("metadata (-want +got):\n%s", diff)
+	}
+}
+
+// FuzzMetaDataJSON: whatever comes in, it is JSON with the same strings, as far
+// as JSON goes.
+func FuzzMetaDataJSON(f *testing.F) {
+	for _, s := range awkward {
+		f.Add(s, s)
+	}
+	f.Add("k\xff", "\xc3(")
+	f.Fuzz(func(t *testing.T, key, value string) {
+		beyond := func(r rune) bool { return r > 0xFFFF } // YAML's own escape
+		if len(key) > 128 || strings.ContainsFunc(key+value, beyond) {
+			return
+		}
+		doc := MetaData(&datasource.Instance{Metadata: map[string]string{key: value}})
+		var got map[string]string
+		if err := json.Unmarshal(doc, &got); err != nil {
+			t.Fatalf("%v in %q", err, doc)
+		}
+		want := map[string]string{string([]rune(key)): string([]rune(value))}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
