@@ -1,0 +1,135 @@
+package cloudstack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/datasource"
+)
+
+const (
+	maxKeys = 256
+	maxKey  = 128 // bytes of a key's name; CloudStack's longest is 18
+)
+
+// standard are the keys that every VR serves. They are asked for only where
+// the index hides them: a VR leaves a key out of its index whose name is part
+// of an earlier line, such as one that a user chose.
+var standard = []string{
+	"availability-zone", "cloud-domain", "cloud-domain-id", "cloud-identifier", "cloud-name", "hypervisor-host-name",
+	"instance-id", "local-hostname", "local-ipv4", "public-hostname", "public-ipv4", "public-keys", "service-offering", "vm-id",
+}
+
+// crawl fetches all that a VR has for this VM: index and user-data at the same
+// time, then the values of the index's keys over at most four connections. A
+// value that is missing (404) or breaks a limit is left out; any other failure
+// fails the whole, so that an instance is complete or not there at all.
+func crawl(ctx context.Context, c *client, server netip.Addr, id string) (*datasource.Instance, error) {
+	inst := &datasource.Instance{ID: id, Metadata: map[string]string{"instance-id": id}}
+	all, ctx := errgroup.WithContext(ctx)
+	all.Go(func() error {
+		data, err := c.get(ctx, server, "/latest/user-data", maxUserData, dataTimeout)
+		if err != nil && !errors.Is(err, errNotFound) {
+			return fmt.Errorf("user-data: %w", err)
+		}
+		inst.UserData = data
+		return nil
+	})
+	all.Go(func() error {
+		index, err := c.get(ctx, server, "/latest/meta-data/", maxIndex, leafTimeout)
+		if errors.Is(err, errNotFound) {
+			return fmt.Errorf("%w: the index does not exist yet", datasource.ErrNotReady)
+		}
+		if err != nil {
+			return fmt.Errorf("index: %w", err)
+		}
+		keys, warnings := parseIndex(index)
+		if len(keys) == 0 {
+			return fmt.Errorf("%w: the index is empty", datasource.ErrNotReady)
+		}
+		inst.Warnings = warnings
+		return leaves(ctx, c, server, keys, inst)
+	})
+	if err := all.Wait(); err != nil {
+		return nil, err
+	}
+	slices.Sort(inst.Warnings)
+	return inst, nil
+}
+
+func leaves(ctx context.Context, c *client, server netip.Addr, keys []string, inst *datasource.Instance) error {
+	var mu sync.Mutex
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(maxConnections)
+	for _, key := range keys {
+		if key == "instance-id" { // the search has it
+			continue
+		}
+		group.Go(func() error {
+			value, err := c.get(ctx, server, "/latest/meta-data/"+key, maxLeaf, leafTimeout)
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case errors.Is(err, errNotFound): // set once and emptied later: the index is stale
+				return nil
+			case errors.Is(err, datasource.ErrRefused):
+				inst.Warnings = append(inst.Warnings, fmt.Sprintf("key %q is left out: %v", key, err))
+				return nil
+			case err != nil:
+				return fmt.Errorf("key %q: %w", key, err)
+			}
+			if !utf8.Valid(value) {
+				inst.Warnings = append(inst.Warnings, fmt.Sprintf("key %q is not UTF-8: the bytes that are not are replaced", key))
+			}
+			inst.Metadata[key] = strings.ToValidUTF8(string(value), "\uFFFD")
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// parseIndex reads the index: a key a line. What is not a plain name would
+// become part of a path on the VR, and is refused; the rest still counts.
+func parseIndex(index []byte) (keys, warnings []string) {
+	refused := 0
+lines:
+	for line := range strings.Lines(string(index)) {
+		key := strings.TrimSuffix(line, "\n")
+		switch {
+		case key == "" || slices.Contains(keys, key):
+		case !plainName(key):
+			if refused++; refused <= 8 {
+				warnings = append(warnings, fmt.Sprintf("key %.40q is left out: not a plain name", key))
+			}
+		case len(keys) == maxKeys:
+			warnings = append(warnings, fmt.Sprintf("keys after the first %d are left out", maxKeys))
+			break lines
+		default:
+			keys = append(keys, key)
+		}
+	}
+	if refused > 8 {
+		warnings = append(warnings, fmt.Sprintf("%d more keys are left out: not plain names", refused-8))
+	}
+	for _, key := range standard {
+		if !slices.Contains(keys, key) && strings.Contains(string(index), key) {
+			keys = append(keys, key)
+		}
+	}
+	return keys, warnings
+}
+
+// plainName also refuses what Apache never serves (.ht*, which answers 403).
+func plainName(key string) bool {
+	return len(key) <= maxKey && key != "." && key != ".." && !strings.HasPrefix(key, ".ht") && utf8.ValidString(key) &&
+		!strings.ContainsFunc(key, func(r rune) bool { return r == '/' || unicode.IsControl(r) })
+}

@@ -1,0 +1,48 @@
+package cloudstack
+
+import (
+	"strings"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/rootfs"
+)
+
+// Platform is what the firmware says of the machine.
+type Platform struct {
+	Product string // DMI product name
+	UUID    string // DMI product UUID, lower case; empty if unreadable (only root may)
+}
+
+// kvm is the product name that CloudStack gives its KVM guests. VMware's and
+// Xen's guests show their hypervisor's own.
+const kvm = "CloudStack KVM Hypervisor"
+
+// ReadPlatform reads /sys/class/dmi/id below root ("" for the real one). What
+// cannot be read is empty.
+func ReadPlatform(root string) Platform {
+	fsys, done, err := rootfs.Open(root)
+	if err != nil {
+		return Platform{}
+	}
+	defer done()
+	dmi := func(name string) string {
+		text, err := rootfs.Read(fsys, "sys/class/dmi/id/"+name, 4<<10)
+		if err != nil {
+			return ""
+		}
+		return strings.TrimSpace(string(text))
+	}
+	return Platform{Product: dmi("product_name"), UUID: strings.ToLower(dmi("product_uuid"))}
+}
+
+// CloudStack says whether the firmware names CloudStack, by the same rule as
+// cloud-init's ds-identify and DataSourceCloudStack.
+func (p Platform) CloudStack() bool { return strings.HasPrefix(p.Product, "CloudStack") }
+
+// InstanceUUID is the instance-id that the VR must have for this machine, where
+// that is known: only on KVM is the product UUID the VM's.
+func (p Platform) InstanceUUID() string {
+	if p.Product != kvm {
+		return ""
+	}
+	return p.UUID
+}
