@@ -1,0 +1,222 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/sirupsen/logrus"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/config"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/lease"
+)
+
+// machine is a root directory with these files.
+func machine(t *testing.T, files map[string]string) string {
+	t.Helper()
+	root := t.TempDir()
+	for name, text := range files {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
+// newDaemon is a daemon below root that records what it tells systemd.
+func newDaemon(root string, cfg config.Config) (d *Daemon, notified *[]string) {
+	notified = new([]string)
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	return &Daemon{Root: root, Log: log, Config: cfg, Notify: func(s string) { *notified = append(*notified, s) }}, notified
+}
+
+const (
+	dmi    = "sys/class/dmi/id/product_name"
+	kvm    = "CloudStack KVM Hypervisor\n"
+	status = "run/cloud-init/status.json"
+	local  = `{"v1": {"datasource": "DataSourceConfigDrive [net,ver=2]", "init": {"finished": null, "start": null}, "init-local": {"finished": 2.0, "start": 1.0}}}`
+)
+
+func TestNothingToDo(t *testing.T) {
+	cloudStack, none := config.Default(), config.Default()
+	cloudStack.Platform, none.Platform = config.PlatformCloudStack, config.PlatformNone
+	for _, tt := range []struct {
+		name   string
+		files  map[string]string
+		cfg    config.Config
+		reason string // a part of it; empty: there is something to do
+	}{
+		{"CloudStack by DMI", map[string]string{dmi: kvm}, config.Default(), ""},
+		{"another product", map[string]string{dmi: "Standard PC (Q35 + ICH9, 2009)\n"}, config.Default(), `"Standard PC (Q35 + ICH9, 2009)"`},
+		{"no DMI", nil, config.Default(), "not on CloudStack"},
+		{"configured", nil, cloudStack, ""},
+		{"configured off", map[string]string{dmi: kvm}, none, "platform=none"},
+		{"kernel: off", map[string]string{dmi: kvm, "proc/cmdline": "quiet nm-cloud-seed=off\n"}, cloudStack, "kernel command line"},
+		{"kernel: force", map[string]string{"proc/cmdline": "nm-cloud-seed=force\n"}, none, ""},
+		{"kernel: nonsense", map[string]string{dmi: kvm, "proc/cmdline": "nm-cloud-seed=maybe\n"}, config.Default(), ""},
+		{"cloud-init disabled", map[string]string{dmi: kvm, "etc/cloud/cloud-init.disabled": ""}, config.Default(), "cloud-init is disabled"},
+		{"local stage has a datasource", map[string]string{dmi: kvm, status: local}, config.Default(), "DataSourceConfigDrive"},
+		{"forced, but cloud-init has a datasource", map[string]string{"proc/cmdline": "nm-cloud-seed=force\n", status: local}, none, "DataSourceConfigDrive"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d, notified := newDaemon(machine(t, tt.files), tt.cfg)
+			if tt.reason == "" {
+				// With something to do, the run must try; it cannot, as the bus is not there.
+				t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path="+filepath.Join(d.Root, "none"))
+				d.Config.Deadline = 50 * time.Millisecond
+				if err := d.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "NetworkManager is not on the bus") {
+					t.Errorf("error %v", err)
+				}
+				return
+			}
+			if err := d.Run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			s, err := ReadState(d.Root)
+			if err != nil || s.Phase != Idle || !strings.Contains(s.Text, tt.reason) || s.Ended == nil {
+				t.Errorf("state %+v, %v", s, err)
+			}
+			want := []string{"STATUS=starting", "STATUS=" + s.Text, "READY=1"}
+			if diff := cmp.Diff(want, *notified); diff != "" {
+				t.Errorf("systemd was told (-want +got):\n%s", diff)
+			}
+			if _, err := os.Lstat(filepath.Join(d.Root, SeedLink)); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("a seed with nothing to do: %v", err)
+			}
+		})
+	}
+}
+
+func TestFailureIsToldAndTakenBack(t *testing.T) {
+	root := machine(t, map[string]string{"dev/console": ""})
+	d, _ := newDaemon(root, config.Default())
+	d.state.Started = time.Now()
+	t.Setenv("INVOCATION_ID", "0123456789abcdef")
+	if err := os.MkdirAll(filepath.Join(root, RunDir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cause := errors.New("no lease\x1b[2J on \\e{red}eth0")
+	if err := d.fail(cause); !errors.Is(err, cause) {
+		t.Errorf("error %v", err)
+	}
+	for path, want := range map[string]string{
+		issuePath:      "nm-cloud-seed: no lease [2J on \\\\e{red}eth0\n\n", // agetty's escapes are escaped
+		"/dev/console": "\r\nnm-cloud-seed: no lease [2J on \\e{red}eth0\r\n",
+	} {
+		if got, err := os.ReadFile(filepath.Join(root, path)); err != nil || string(got) != want {
+			t.Errorf("%s: %q, %v; want %q", path, got, err, want)
+		}
+	}
+	drop := filepath.Join(root, RunDir, "private/cloud.cfg")
+	if _, err := os.Stat(drop); err != nil {
+		t.Error(err)
+	}
+	if err := d.clearFailure(); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{filepath.Join(root, issuePath), drop} {
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is still there: %v", path, err)
+		}
+	}
+}
+
+func TestConsoleOnlyAsAService(t *testing.T) {
+	root := machine(t, map[string]string{"dev/console": ""})
+	d, _ := newDaemon(root, config.Default())
+	t.Setenv("INVOCATION_ID", "")
+	d.writeConsole("no")
+	if got, _ := os.ReadFile(filepath.Join(root, "dev/console")); len(got) > 0 {
+		t.Errorf("the console got %q", got)
+	}
+}
+
+func TestRunDirectoryThatCannotBe(t *testing.T) {
+	d, _ := newDaemon(machine(t, map[string]string{"run": "a file", dmi: kvm}), config.Default())
+	if err := d.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "run") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestReadState(t *testing.T) {
+	if _, err := ReadState(t.TempDir()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("error %v", err)
+	}
+	for _, text := range []string{"", "{", `{"steps": 3}`, strings.Repeat(" ", 2<<20)} {
+		if _, err := ReadState(machine(t, map[string]string{StatePath: text})); err == nil {
+			t.Errorf("no error for %.20q", text)
+		}
+	}
+}
+
+// After the end of the job, progress tells of devices and never goes back.
+func TestProgressAfterTheEnd(t *testing.T) {
+	root := machine(t, map[string]string{filepath.Join(RunDir, "x"): ""})
+	d, notified := newDaemon(root, config.Default())
+	d.say(Ready, "seeded")
+	d.progress(Progress{Phase: Fetching, Text: "late", View: lease.View{
+		Running: true,
+		Leases:  []lease.Lease{{Device: "eth0", Temporary: true}},
+		Devices: []lease.Device{{Name: "eth0", State: lease.Leased, Detail: "x"}},
+	}})
+	s, err := ReadState(root)
+	if err != nil || s.Phase != Ready || s.Text != "seeded" || !cmp.Equal(s.Temporary, []string{"eth0"}) || len(s.Devices) != 1 {
+		t.Errorf("state %+v, %v", s, err)
+	}
+	if diff := cmp.Diff([]string{"STATUS=seeded"}, *notified); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestExtendTimeout(t *testing.T) {
+	d, notified := newDaemon(t.TempDir(), config.Default())
+	stop := d.extendTimeout()
+	stop()
+	stop() // twice is fine
+	if diff := cmp.Diff([]string{"EXTEND_TIMEOUT_USEC=20000000"}, *notified); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestLine(t *testing.T) {
+	for in, want := range map[string]string{
+		"plain": "plain", "a\nb\tc\x00d\u0085e": "a b c d e", "ä→": "ä→",
+		strings.Repeat("ä", 2000): strings.Repeat("ä", 1000) + "…",
+	} {
+		if got := line(in); got != want {
+			t.Errorf("line(%.20q) = %.40q", in, got)
+		}
+	}
+}
+
+func TestStoppedBeforeTheBusIsThere(t *testing.T) {
+	d, notified := newDaemon(machine(t, map[string]string{dmi: kvm}), config.Default())
+	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path="+filepath.Join(d.Root, "none"))
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	if err := d.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error %v", err)
+	}
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("took %v", took)
+	}
+	if s, _ := ReadState(d.Root); s.Phase != Stopped {
+		t.Errorf("state %+v", s)
+	}
+	if n := len(*notified); (*notified)[n-1] != "STOPPING=1" && (*notified)[n-2] != "STOPPING=1" {
+		t.Errorf("systemd was told %q", *notified)
+	}
+}

@@ -1,0 +1,156 @@
+package daemon
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/datasource"
+	"github.com/nm-cloud-seed/nm-cloud-seed/datasource/cloudstack"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/lease"
+	"github.com/nm-cloud-seed/nm-cloud-seed/nm"
+)
+
+// Job is the part of a run that the service and the fetch command share: from
+// NetworkManager to the instance.
+type Job struct {
+	Log      logrus.FieldLogger
+	Platform cloudstack.Platform
+	Deadline time.Duration
+	Owner    bool           // see nm.Options
+	Report   func(Progress) // told of each step and each change in words; must not block
+}
+
+// Progress is one report of a job. Reports come one at a time.
+type Progress struct {
+	Phase Phase
+	Step  string // what has just been achieved, or empty
+	Text  string // what goes on now, for a person
+	View  lease.View
+}
+
+// Fetch gets the instance. The networks stay up, with their temporary
+// connections, until the Networks that it returns are closed, also on failure.
+func (j Job) Fetch(ctx context.Context) (*datasource.Instance, *Networks, error) {
+	network := nm.New(nm.Options{Log: j.Log, Owner: j.Owner})
+	n := &Networks{Network: network, job: j, changed: make(chan lease.View, 1), done: make(chan struct{})}
+	life, stop := context.WithCancel(context.WithoutCancel(ctx))
+	n.stop = stop
+	go network.Run(life)
+	go n.relay()
+
+	ctx, cancel := context.WithTimeout(ctx, j.Deadline)
+	defer cancel()
+	n.report(Progress{Phase: Leasing, Text: "waiting for NetworkManager"})
+	var found datasource.Origin
+	inst, err := cloudstack.New(cloudstack.Options{
+		Log:    j.Log,
+		UUID:   j.Platform.InstanceUUID(),
+		Status: func(text string) { n.report(Progress{Text: text}) },
+		Found: func(o datasource.Origin) {
+			p := Progress{Phase: Fetching, Text: "fetching the metadata from " + o.Server.String()}
+			if o != found { // not each time that it is tried again
+				p.Step, found = "virtual router", o
+			}
+			n.report(p)
+		},
+	}).Fetch(ctx, n.changed)
+	network.Settle()
+	if err == nil {
+		n.report(Progress{Step: "metadata", Text: "fetched the metadata"})
+	}
+	return inst, n, err
+}
+
+// Networks are the VM's networks while a job uses them.
+type Networks struct {
+	*nm.Network
+	job     Job
+	stop    context.CancelFunc
+	changed chan lease.View // conflated: the newest
+	done    chan struct{}
+
+	mu     sync.Mutex
+	latest lease.View
+	phase  Phase
+	seen   struct{ running, leased bool }
+}
+
+// relay follows the views: it reports the first of its kind and hands each on.
+func (n *Networks) relay() {
+	defer close(n.done)
+	defer close(n.changed)
+	for v := range n.Views() {
+		n.mu.Lock()
+		n.latest = v
+		first, leased := v.Running && !n.seen.running, len(v.Leases) > 0 && !n.seen.leased
+		n.seen.running, n.seen.leased = n.seen.running || first, n.seen.leased || leased
+		n.mu.Unlock()
+		if first {
+			n.report(Progress{Step: "NetworkManager", Text: "waiting for a lease"})
+		}
+		if leased {
+			l := v.Leases[0]
+			n.report(Progress{Phase: Searching, Step: "lease", Text: "looking for the virtual router from " + l.Address.String() + " on " + l.Device})
+		}
+		n.report(Progress{})
+		select {
+		case <-n.changed:
+		default:
+		}
+		n.changed <- v
+	}
+}
+
+// report completes a report with what is known. The phase never goes back.
+func (n *Networks) report(p Progress) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if p.Phase != "" && (p.Phase != Searching || n.phase != Fetching) {
+		n.phase = p.Phase
+	}
+	p.Phase, p.View = n.phase, n.latest
+	n.job.Report(p)
+}
+
+// Latest is the newest view.
+func (n *Networks) Latest() lease.View {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.latest
+}
+
+// Hold waits while a temporary connection is needed: until another connection
+// has an address on each device that has a temporary one now, or the context
+// ends. A NetworkManager that restarts meanwhile changes nothing.
+func (n *Networks) Hold(ctx context.Context) {
+	held := map[string]bool{}
+	for view := n.Latest(); ; view = n.Latest() {
+		for _, l := range view.Leases {
+			if l.Temporary {
+				held[l.Device] = true
+			} else {
+				delete(held, l.Device)
+			}
+		}
+		if len(held) == 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case _, ok := <-n.changed:
+			if !ok {
+				return
+			}
+		}
+	}
+}
+
+// Close takes down the temporary connections and leaves NetworkManager.
+func (n *Networks) Close() {
+	n.stop()
+	<-n.done
+}

@@ -1,0 +1,100 @@
+package daemon
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/atomicfile"
+)
+
+// StatePath is where the service says how it stands, for every user to read.
+const StatePath = RunDir + "/status.json"
+
+// Phase is where a run stands.
+type Phase string
+
+// The phases of a run, in their order; the last four are ends.
+const (
+	Starting  Phase = "starting"
+	Leasing   Phase = "leasing"   // waiting for NetworkManager and a lease
+	Searching Phase = "searching" // for the virtual router
+	Fetching  Phase = "fetching"  // its metadata
+	Ready     Phase = "ready"     // the seed is in place
+	Idle      Phase = "idle"      // there was nothing to do
+	Failed    Phase = "failed"
+	Stopped   Phase = "stopped" // from outside, before there was a seed
+)
+
+func (p Phase) end() bool { return p == Ready || p == Idle || p == Failed || p == Stopped }
+
+// State is what the service says of itself. It holds no secret: of metadata
+// and user-data only how much there is.
+type State struct {
+	Phase     Phase      `json:"phase"`
+	Text      string     `json:"text"` // for a person
+	Started   time.Time  `json:"started"`
+	Steps     []Step     `json:"steps"`
+	Devices   []Device   `json:"devices,omitempty"`
+	Instance  *Instance  `json:"instance,omitempty"`
+	Temporary []string   `json:"temporary-connections,omitempty"` // devices
+	Error     string     `json:"error,omitempty"`
+	Ended     *time.Time `json:"ended,omitempty"` // the process has gone
+}
+
+// Step is something that a run achieved.
+type Step struct {
+	Name string  `json:"name"`
+	At   float64 `json:"at-ms"` // milliseconds since Started
+}
+
+// Device is one network device, in words.
+type Device struct {
+	Name   string `json:"name"`
+	Lease  bool   `json:"lease"`
+	Detail string `json:"detail"`
+}
+
+// Instance is what was seeded.
+type Instance struct {
+	ID       string     `json:"instance-id"`
+	Server   netip.Addr `json:"virtual-router"`
+	Role     string     `json:"found-as"`
+	Device   string     `json:"device"`
+	Keys     int        `json:"keys"`
+	UserData int        `json:"user-data-bytes"`
+	Seed     string     `json:"seed"`
+	Warnings []string   `json:"warnings,omitempty"`
+}
+
+// ReadState reads what the service left below root ("" for the real one).
+// fs.ErrNotExist: it has not run since the system started.
+func ReadState(root string) (State, error) {
+	var s State
+	path := filepath.Join(root, StatePath)
+	f, err := os.Open(path)
+	if err != nil {
+		return s, fmt.Errorf("cannot read the service's state: %w", err)
+	}
+	defer f.Close()
+	if err := json.NewDecoder(io.LimitReader(f, 1<<20)).Decode(&s); err != nil {
+		return s, fmt.Errorf("cannot read the service's state: %s: %w", path, err)
+	}
+	return s, nil
+}
+
+func (s *State) step(name string) {
+	s.Steps = append(s.Steps, Step{name, float64(time.Since(s.Started).Microseconds()) / 1000})
+}
+
+func (s State) write(root string) error {
+	data, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	return atomicfile.WriteFile(filepath.Join(root, StatePath), append(data, '\n'), 0o644)
+}

@@ -1,0 +1,140 @@
+package daemon
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+	"unicode"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/atomicfile"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/lease"
+)
+
+// extendEvery and extendBy keep systemd's start timeout away while a run still
+// tries: sd_notify(3), EXTEND_TIMEOUT_USEC.
+const (
+	extendEvery = 5 * time.Second
+	extendBy    = 20 * time.Second
+)
+
+// extendTimeout tells systemd at intervals that the start is still under way,
+// until stop is called.
+func (d *Daemon) extendTimeout() (stop func()) {
+	done := make(chan struct{})
+	extend := fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", extendBy.Microseconds())
+	d.Notify(extend)
+	go func() {
+		ticker := time.NewTicker(extendEvery)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-ticker.C:
+				d.Notify(extend)
+			}
+		}
+	}()
+	return sync.OnceFunc(func() { close(done) })
+}
+
+// tell changes the state and passes it on: to status.json, and to systemd where
+// the words are new. It may be called from several goroutines.
+func (d *Daemon) tell(change func(*State)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	before := d.state.Text
+	change(&d.state)
+	if d.state.Text != before {
+		d.Notify("STATUS=" + line(d.state.Text))
+	}
+	if err := d.state.write(d.Root); err != nil && !d.mute {
+		d.mute = true // once
+		d.Log.WithError(err).Warn("cannot write the state")
+	}
+}
+
+// say moves on to a phase.
+func (d *Daemon) say(phase Phase, text string) {
+	d.tell(func(s *State) { s.Phase, s.Text = phase, text })
+}
+
+// progress takes the reports of a job. They go on after its end, while the
+// connection is held, and then tell of the devices only.
+func (d *Daemon) progress(p Progress) {
+	d.tell(func(s *State) {
+		s.Devices, s.Temporary = nil, nil
+		for _, device := range p.View.Devices {
+			s.Devices = append(s.Devices, Device{device.Name, device.State == lease.Leased, device.Detail})
+		}
+		for _, l := range p.View.Leases {
+			if l.Temporary {
+				s.Temporary = append(s.Temporary, l.Device)
+			}
+		}
+		if p.Step != "" {
+			s.step(p.Step)
+		}
+		if !s.Phase.end() {
+			s.Phase = p.Phase
+			if p.Text != "" {
+				s.Text = p.Text
+			}
+		}
+	})
+}
+
+// ended is the last word.
+func (d *Daemon) ended() {
+	d.tell(func(s *State) {
+		now := time.Now()
+		s.Ended, s.Temporary = &now, nil
+	})
+}
+
+// issuePath is read by agetty(8) and shown above the login prompt.
+const issuePath = "/run/issue.d/nm-cloud-seed.issue"
+
+func (d *Daemon) writeIssue(text string) error {
+	path := filepath.Join(d.Root, issuePath)
+	if err := atomicfile.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	// agetty takes a backslash for the start of an escape.
+	text = strings.ReplaceAll(line(text), `\`, `\\`)
+	return atomicfile.WriteFile(path, []byte("nm-cloud-seed: "+text+"\n\n"), 0o644)
+}
+
+func (d *Daemon) removeIssue() error { return atomicfile.Remove(filepath.Join(d.Root, issuePath)) }
+
+// writeConsole puts a line on the console, which may be all that an operator of
+// an unreachable VM can see. Only as a service: in a shell, stderr has it.
+func (d *Daemon) writeConsole(text string) {
+	if os.Getenv("INVOCATION_ID") == "" { // set by systemd, see systemd.exec(5)
+		return
+	}
+	f, err := os.OpenFile(filepath.Join(d.Root, "/dev/console"), os.O_WRONLY|syscall.O_NOCTTY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return // a machine without a console
+	}
+	defer f.Close()
+	_, _ = f.WriteString("\r\nnm-cloud-seed: " + line(text) + "\r\n")
+}
+
+// line makes a text fit for one line of a terminal, of bounded length.
+func line(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text)
+	if len(text) > 2000 {
+		text = strings.ToValidUTF8(text[:2000], "") + "…"
+	}
+	return text
+}
