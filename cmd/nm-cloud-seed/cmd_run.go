@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	sd "github.com/coreos/go-systemd/v22/daemon"
+	"github.com/sirupsen/logrus"
+	"github.com/spf13/cobra"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/config"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
+)
+
+func runCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "run",
+		Short: "Seed cloud-init once, as the service does at boot",
+		Long: `Run is what nm-cloud-seed.service starts. It fetches the instance metadata,
+writes the seed to /run/nm-cloud-seed with /var/lib/cloud/seed/cs leading to it,
+tells systemd that it is ready, and stays only while a temporary connection of
+its own is the VM's only network.
+
+Where there is nothing to do (not on CloudStack, cloud-init disabled, or
+cloud-init already has its datasource) it says so and succeeds.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log := newLogger(cmd.ErrOrStderr())
+			cfg, err := config.Load("")
+			setLevel(log, cfg)
+			if err != nil { // a typing error must not make a VM unreachable
+				log.WithError(err).Error("going on with the rest of the configuration")
+			}
+			d := daemon.Daemon{Log: log, Config: cfg, Notify: notifier(log)}
+			err = d.Run(cmd.Context())
+			switch {
+			case err == nil:
+				return nil
+			case errors.Is(err, context.Canceled):
+				return exit{exitFailed, errors.New("stopped by a signal before there was a seed")}
+			}
+			return exit{exitFailed, err}
+		},
+	}
+}
+
+// notifier tells systemd, if it started us with Type=notify.
+func notifier(log logrus.FieldLogger) func(string) {
+	return func(state string) {
+		if _, err := sd.SdNotify(false, state); err != nil {
+			log.WithError(err).Warn("cannot notify systemd")
+		}
+	}
+}
+
+func setLevel(log *logrus.Logger, cfg config.Config) {
+	level, err := logrus.ParseLevel(string(cfg.LogLevel))
+	if err == nil { // config has checked it
+		log.SetLevel(level)
+	}
+}

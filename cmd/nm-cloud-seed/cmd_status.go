@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
+)
+
+func statusCommand() *cobra.Command {
+	var asJSON, watch bool
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Say how the service's run stands or ended",
+		Long: `Status says what the service did since the system started: from which virtual
+router it got which instance, when, or why it failed.
+
+Exit status: 0 the seed is in place or there was nothing to do, 1 it failed,
+3 it is still at work, 4 it has not run.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			show := printStatus
+			if asJSON {
+				show = printJSON
+			}
+			if watch {
+				return watchStatus(cmd.Context(), cmd.OutOrStdout(), show)
+			}
+			s, err := daemon.ReadState("")
+			if err != nil {
+				return unknown(err)
+			}
+			if err := show(cmd.OutOrStdout(), s); err != nil {
+				return exit{exitFailed, err}
+			}
+			return verdict(s)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the state as JSON; with --watch, one document a line")
+	cmd.Flags().BoolVar(&watch, "watch", false, "go on until the run has ended, and show each change")
+	return cmd
+}
+
+func unknown(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return exit{exitUnknown, errors.New("the service has not run since the system started (systemctl status nm-cloud-seed.service may say why)")}
+	}
+	return exit{exitFailed, err}
+}
+
+// verdict is the exit status that a state stands for.
+func verdict(s daemon.State) error {
+	switch s.Phase {
+	case daemon.Ready, daemon.Idle:
+		return nil
+	case daemon.Failed, daemon.Stopped:
+		return exit{code: exitFailed}
+	}
+	return exit{code: exitRunning}
+}
+
+// watchStatus shows each new state until the run has ended. It looks ten times
+// a second: a state is a small file in memory.
+func watchStatus(ctx context.Context, w io.Writer, show func(io.Writer, daemon.State) error) error {
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	last := ""
+	for {
+		s, err := daemon.ReadState("")
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return unknown(err)
+		}
+		if now := fmt.Sprintf("%+v", s); err == nil && now != last {
+			last = now
+			if terminal(w) {
+				fmt.Fprint(w, "\x1b[H\x1b[2J") // home, clear
+			}
+			if err := show(w, s); err != nil {
+				return exit{exitFailed, err}
+			}
+			if s.Ended != nil {
+				return verdict(s)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+func printJSON(w io.Writer, s daemon.State) error { return json.NewEncoder(w).Encode(s) }
+
+func printStatus(w io.Writer, s daemon.State) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...))
+	}
+	row("state", "%s", paint(w, s.Phase))
+	row("", "%s", s.Text)
+	if i := s.Instance; i != nil {
+		row("instance-id", "%s", i.ID)
+		row("virtual router", "%s (%s on %s)", i.Server, i.Role, i.Device)
+		row("seed", "%s: %d keys, %d bytes of user-data", i.Seed, i.Keys, i.UserData)
+		for _, warning := range i.Warnings {
+			row("warning", "%s", warning)
+		}
+	}
+	if len(s.Temporary) > 0 {
+		row("temporary", "a connection of ours holds %s", strings.Join(s.Temporary, ", "))
+	}
+	for _, d := range s.Devices {
+		row("device", "%s: %s", d.Name, d.Detail)
+	}
+	row("started", "%s", s.Started.Local().Format(time.DateTime))
+	for _, step := range s.Steps {
+		row("", "%8s  %s", millis(time.Duration(step.At*float64(time.Millisecond))), step.Name)
+	}
+	return t.Flush()
+}
+
+// paint colours a phase, on a terminal that wants it (https://no-color.org).
+func paint(w io.Writer, p daemon.Phase) string {
+	if !terminal(w) || os.Getenv("NO_COLOR") != "" {
+		return string(p)
+	}
+	colour := "33" // yellow: under way
+	switch p {
+	case daemon.Ready, daemon.Idle:
+		colour = "32"
+	case daemon.Failed, daemon.Stopped:
+		colour = "31"
+	}
+	return "\x1b[" + colour + "m" + string(p) + "\x1b[0m"
+}
+
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

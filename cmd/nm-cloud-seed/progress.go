@@ -1,0 +1,112 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
+)
+
+// progress shows a job as it goes: a line for each step with its time, and on a
+// terminal a live line below them that says what goes on now.
+type progress struct {
+	mu    sync.Mutex
+	w     io.Writer
+	width int // of the terminal; 0: it is none
+	start time.Time
+	text  string
+	done  chan struct{}
+}
+
+func newProgress(w io.Writer) *progress {
+	p := &progress{w: w, start: time.Now(), done: make(chan struct{})}
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		if p.width, _, _ = term.GetSize(int(f.Fd())); p.width <= 0 {
+			p.width = 80
+		}
+		go p.tick()
+	}
+	return p
+}
+
+// tick keeps the live line's clock going.
+func (p *progress) tick() {
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-p.done:
+			return
+		case <-ticker.C:
+			p.mu.Lock()
+			p.live()
+			p.mu.Unlock()
+		}
+	}
+}
+
+// report takes the reports of a job.
+func (p *progress) report(r daemon.Progress) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r.Step != "" {
+		p.clear()
+		fmt.Fprintf(p.w, "%8s  %s\n", since(p.start), r.Step)
+	}
+	if r.Text != "" && r.Text != p.text {
+		p.text = r.Text
+		p.live()
+	}
+}
+
+// Write lets log lines through, above the live line.
+func (p *progress) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clear()
+	n, err := p.w.Write(b)
+	p.live()
+	return n, err
+}
+
+func (p *progress) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.done)
+	p.clear()
+	p.text, p.width = "", 0
+}
+
+func (p *progress) live() {
+	if p.width == 0 || p.text == "" {
+		return
+	}
+	p.clear()
+	line := []rune(fmt.Sprintf("%8s  %s", since(p.start), p.text))
+	if len(line) >= p.width {
+		line = append(line[:max(p.width-2, 0)], '…')
+	}
+	fmt.Fprint(p.w, string(line))
+}
+
+func (p *progress) clear() {
+	if p.width > 0 {
+		fmt.Fprint(p.w, "\r"+strings.Repeat(" ", p.width-1)+"\r")
+	}
+}
+
+func since(t time.Time) string { return millis(time.Since(t)) }
+
+// millis writes a duration as people read it: 12 ms, 3.4 s.
+func millis(d time.Duration) string {
+	if d < time.Second {
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	}
+	return fmt.Sprintf("%.1f s", d.Seconds())
+}
