@@ -1,0 +1,295 @@
+package lab_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
+	"github.com/nm-cloud-seed/nm-cloud-seed/test/lab"
+)
+
+// What NetworkManager, DHCP and the devices do.
+
+const dhcpProfile = `[connection]
+id=owner
+uuid=0d6f0bd3-53a3-4a3c-93b4-b1a2f7e4a7c1
+type=ethernet
+interface-name=eth0
+[ipv4]
+method=auto
+[ipv6]
+method=disabled
+`
+
+// ownerActive checks that the owner's profile is what is active on eth0.
+func (s *scenario) ownerActive() {
+	s.Helper()
+	out, err := s.Nmcli(s.Context(), "-t", "-f", "DEVICE,CONNECTION", "device")
+	s.must(err)
+	if !strings.Contains(out, "eth0:owner\n") {
+		s.Errorf("the owner's profile is not active:\n%s", out)
+	}
+}
+
+func TestAutoconnectProfile(t *testing.T) {
+	start(t, lab.Config{Profiles: map[string]string{"owner.nmconnection": dhcpProfile}}, func(s *scenario) {
+		s.serve(0, s.VRAddr(0), s.router(0, "adopted"))
+		if o := s.seeded("adopted"); len(o.state.Temporary) > 0 {
+			s.Error("a temporary connection beside the owner's profile")
+		}
+		s.ownerActive()
+		if log := s.NMLog(); strings.Contains(log, "nm-cloud-seed") {
+			s.Errorf("NetworkManager's log tells of us:\n%s", log)
+		}
+	})
+}
+
+func TestAutomaticConnection(t *testing.T) {
+	start(t, lab.Config{AutoDefault: true}, func(s *scenario) {
+		s.serve(0, s.VRAddr(0), s.router(0, "wired"))
+		s.seeded("wired")
+		if log := s.NMLog(); strings.Contains(log, "nm-cloud-seed") {
+			s.Errorf("NetworkManager's log tells of us:\n%s", log)
+		}
+	})
+}
+
+func TestStaticAddress(t *testing.T) {
+	profile := strings.Replace(dhcpProfile, "[ipv4]\nmethod=auto\n", "[ipv4]\nmethod=manual\naddress1=10.1.1.100/24,10.1.1.1\ndns=10.1.1.1;\ndns-search=static.example;\n", 1)
+	c := lab.Config{NICs: []lab.NIC{{NoDHCP: true}}, Profiles: map[string]string{"owner.nmconnection": profile}}
+	start(t, c, func(s *scenario) {
+		s.serve(0, s.VRAddr(0), s.router(0, "static"))
+		if o := s.seeded("static"); o.meta["local-hostname"] != "static.static.example" {
+			s.Errorf("local-hostname is %q", o.meta["local-hostname"])
+		}
+		s.ownerActive()
+	})
+}
+
+func TestDHCPServerLate(t *testing.T) {
+	start(t, lab.Config{NICs: []lab.NIC{{NoDHCP: true}}}, func(s *scenario) {
+		s.after(5*time.Second, func() error { return s.StartDHCP(0) })
+		s.serve(0, s.VRAddr(0), s.router(0, "late"))
+		if o := s.seeded("late"); o.took < 5*time.Second || o.took > 17*time.Second {
+			s.Errorf("took %v", o.took)
+		}
+	})
+}
+
+func TestOfferThreeSecondsLate(t *testing.T) {
+	start(t, lab.Config{NICs: []lab.NIC{{OfferDelay: 3 * time.Second}}}, func(s *scenario) {
+		s.serve(0, s.VRAddr(0), s.router(0, "slow"))
+		// Asked at 0, 1 and 3 s, and by NetworkManager at 5.7 s and at 10 s: the
+		// one of 5.7 s is the first that lasts until its OFFER.
+		if o := s.seeded("slow"); o.took < 3*time.Second || o.took > 12*time.Second {
+			s.Errorf("took %v", o.took)
+		}
+	})
+}
+
+// A lost DISCOVER is asked again by us, before NetworkManager does after 2.7 s.
+func TestLostDiscover(t *testing.T) {
+	start(t, lab.Config{NICs: []lab.NIC{{DropFirst: 1}}}, func(s *scenario) {
+		s.serve(0, s.VRAddr(0), s.router(0, "again"))
+		s.seeded("again")
+		if n := strings.Count(s.NMLog(), "dhcp4 (eth0): activation: beginning transaction"); n < 2 {
+			s.Errorf("asked %d times", n)
+		}
+	})
+}
+
+func TestNetworkManagerNotThereYet(t *testing.T) {
+	start(t, lab.Config{NoNM: true}, func(s *scenario) {
+		s.after(time.Second, s.StartNetworkManager)
+		s.serve(0, s.VRAddr(0), s.router(0, "early"))
+		s.seeded("early")
+	})
+}
+
+func TestNetworkManagerNeverThere(t *testing.T) {
+	start(t, lab.Config{NoNM: true}, func(s *scenario) {
+		s.deadline = time.Second
+		s.failed("NetworkManager is not on the bus")
+	})
+}
+
+func TestNetworkManagerKilledInMidActivation(t *testing.T) {
+	start(t, lab.Config{NICs: []lab.NIC{{NoDHCP: true}}}, func(s *scenario) {
+		s.serve(0, s.VRAddr(0), s.router(0, "survivor"))
+		s.after(500*time.Millisecond, func() error {
+			if err := s.StopNetworkManager(syscall.SIGKILL); err != nil {
+				return err
+			}
+			if err := s.StartDHCP(0); err != nil {
+				return err
+			}
+			return s.StartNetworkManager()
+		})
+		s.seeded("survivor")
+	})
+}
+
+// The profile of a connection whose NetworkManager was killed outlives it, and
+// is no longer bound to anybody.
+func TestNetworkManagerKilledWhileHeld(t *testing.T) {
+	start(t, lab.Config{}, func(s *scenario) {
+		s.serve(0, s.VRAddr(0), s.router(0, "held"))
+		s.holding = func() {
+			s.must(s.StopNetworkManager(syscall.SIGKILL))
+			s.must(s.StartNetworkManager())
+			s.eventually(5*time.Second, "the connection is taken up again", func() bool {
+				state, err := daemon.ReadState("")
+				return err == nil && len(state.Temporary) == 1
+			})
+		}
+		s.seeded("held")
+	})
+}
+
+func TestLeftoversOfAnEarlierRun(t *testing.T) {
+	start(t, lab.Config{}, func(s *scenario) {
+		s.serve(0, s.VRAddr(0), s.router(0, "clean"))
+		s.holding = func() { // leave one behind: its NetworkManager and we die together
+			s.must(s.StopNetworkManager(syscall.SIGKILL))
+		}
+		s.run()
+		s.must(s.StartNetworkManager())
+		out, err := s.Nmcli(s.Context(), "-t", "-f", "NAME", "connection")
+		s.must(err)
+		if !strings.Contains(out, "nm-cloud-seed eth0") {
+			s.Fatalf("there is nothing to clean up:\n%s", out)
+		}
+		s.holding = nil
+		s.seeded("clean")
+	})
+}
+
+func TestNoCarrier(t *testing.T) {
+	c := lab.Config{NICs: []lab.NIC{{NoCarrier: true}}}
+	t.Run("for ever", func(t *testing.T) {
+		start(t, c, func(s *scenario) {
+			s.deadline = 2 * time.Second
+			s.failed("eth0: ", "carrier")
+		})
+	})
+	t.Run("plugged in later", func(t *testing.T) {
+		start(t, c, func(s *scenario) {
+			s.serve(0, s.VRAddr(0), s.router(0, "plugged"))
+			s.after(time.Second, func() error { return s.SetCarrier(0, true) })
+			s.seeded("plugged")
+		})
+	})
+}
+
+func TestNICAppearsLater(t *testing.T) {
+	start(t, lab.Config{NICs: []lab.NIC{{Absent: true}}}, func(s *scenario) {
+		s.after(2*time.Second, func() error {
+			if err := s.AddNIC(0); err != nil {
+				return err
+			}
+			s.serve(0, s.VRAddr(0), s.router(0, "hotplug"))
+			return nil
+		})
+		s.seeded("hotplug")
+	})
+}
+
+func TestUnmanagedDevice(t *testing.T) {
+	start(t, lab.Config{NICs: []lab.NIC{{Unmanaged: true}}}, func(s *scenario) {
+		s.deadline = 2 * time.Second
+		s.serve(0, s.VRAddr(0), s.router(0, "unmanaged"))
+		s.failed("eth0: not managed by NetworkManager")
+	})
+}
+
+// Somebody activates a profile of theirs on the device that we are asking on:
+// it is theirs, and its lease serves as well.
+func TestDeviceTakenOver(t *testing.T) {
+	profile := strings.Replace(dhcpProfile, "[ipv4]", "autoconnect=false\n[ipv4]", 1)
+	c := lab.Config{NICs: []lab.NIC{{NoDHCP: true}}, Profiles: map[string]string{"owner.nmconnection": profile}}
+	start(t, c, func(s *scenario) {
+		s.serve(0, s.VRAddr(0), s.router(0, "taken"))
+		s.after(2*time.Second, func() error {
+			if _, err := s.Nmcli(context.Background(), "--wait", "0", "connection", "up", "owner"); err != nil {
+				return err
+			}
+			return s.StartDHCP(0)
+		})
+		s.seeded("taken")
+		s.ownerActive()
+	})
+}
+
+// While the temporary connection is held, another one takes the device: the
+// service has nothing more to do and ends by itself.
+func TestHoldEndsWhenAnotherConnectionIsActive(t *testing.T) {
+	profile := strings.Replace(dhcpProfile, "[ipv4]", "autoconnect=false\n[ipv4]", 1)
+	c := lab.Config{Profiles: map[string]string{"owner.nmconnection": profile}}
+	start(t, c, func(s *scenario) {
+		s.serve(0, s.VRAddr(0), s.router(0, "replaced"))
+		s.holding = func() {
+			if state, err := daemon.ReadState(""); err != nil || len(state.Temporary) != 1 {
+				s.Errorf("state while holding: %+v, %v", state, err)
+			}
+			_, err := s.Nmcli(s.Context(), "connection", "up", "owner")
+			s.must(err)
+			s.eventually(3*time.Second, "the service ends", func() bool {
+				state, err := daemon.ReadState("")
+				return err == nil && state.Ended != nil
+			})
+		}
+		s.seeded("replaced")
+		s.ownerActive()
+	})
+}
+
+// The default DHCP client of a bridge over eth0 has the lease.
+func TestBridge(t *testing.T) {
+	c := lab.Config{Profiles: map[string]string{
+		"bridge.nmconnection": "[connection]\nid=bridge\nuuid=0d6f0bd3-53a3-4a3c-93b4-b1a2f7e4a7c2\ntype=bridge\ninterface-name=br0\n[ethernet]\ncloned-mac-address=02:00:00:00:01:00\n[bridge]\nstp=false\n[ipv4]\nmethod=auto\n[ipv6]\nmethod=disabled\n",
+		"port.nmconnection":   "[connection]\nid=port\nuuid=0d6f0bd3-53a3-4a3c-93b4-b1a2f7e4a7c3\ntype=ethernet\ninterface-name=eth0\nmaster=br0\nslave-type=bridge\n",
+	}, NMConfig: "[device-bridge]\nmatch-device=interface-name:br0\nmanaged=1\n"}
+	start(t, c, func(s *scenario) {
+		s.serve(0, s.VRAddr(0), s.router(0, "bridged"))
+		if o := s.seeded("bridged"); o.state.Instance.Device != "br0" {
+			s.Errorf("asked over %q", o.state.Instance.Device)
+		}
+	})
+}
+
+// SIGTERM in the middle of everything: prompt, and no connection is left.
+func TestStopped(t *testing.T) {
+	for _, after := range []time.Duration{5 * time.Millisecond, 20 * time.Millisecond, 1020 * time.Millisecond, 1500 * time.Millisecond} {
+		t.Run(after.String(), func(t *testing.T) {
+			start(t, lab.Config{NICs: []lab.NIC{{NoDHCP: true}, {}}}, func(s *scenario) {
+				s.stopAfter = after
+				o := s.run()
+				if !errors.Is(o.err, context.Canceled) || o.state.Phase != daemon.Stopped || o.meta != nil {
+					s.Errorf("error %v, state %+v", o.err, o.state)
+				}
+				if late := o.took - after; late > time.Second {
+					s.Errorf("ended %v after the signal", late)
+				}
+				if !slices.Contains(o.notified, "STOPPING=1") {
+					s.Errorf("systemd was told %q", o.notified)
+				}
+			})
+		})
+	}
+}
+
+// eventually waits for something that takes a moment.
+func (s *scenario) eventually(limit time.Duration, what string, ok func() bool) {
+	s.Helper()
+	for end := time.Now().Add(limit); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			s.Errorf("not within %v: %s", limit, what)
+			return
+		}
+	}
+}

@@ -1,0 +1,251 @@
+package lab_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/datasource/cloudstack/vrtest"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/config"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
+	"github.com/nm-cloud-seed/nm-cloud-seed/test/lab"
+)
+
+// instance is the VM's UUID in all scenarios.
+const instance = "7d4f1f9a-58c1-4f5e-9a3c-3f0c5d9a1b2e"
+
+// scenario is one run of the service in a lab.
+type scenario struct {
+	*testing.T
+	*lab.Lab
+	deadline time.Duration // 20 s if zero
+	// holding is called when the service has told systemd that it is ready,
+	// and stopped when it returns. Nil stops it right away.
+	holding func()
+	// stopAfter stops the service at that time, ready or not, if not zero.
+	stopAfter time.Duration
+}
+
+// start runs body in a lab, beside the other tests.
+func start(t *testing.T, c lab.Config, body func(s *scenario)) {
+	if !lab.Inside() {
+		t.Parallel()
+	}
+	lab.Run(t, c, func(l *lab.Lab) { body(&scenario{T: t, Lab: l}) })
+}
+
+// serve starts a VR on an address of a NIC's network.
+func (s *scenario) serve(nic int, addr netip.Addr, vr *vrtest.VR) {
+	s.Helper()
+	l, err := s.Listen(nic, netip.AddrPortFrom(addr, 80).String())
+	if err != nil {
+		s.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.Cleanup(cancel)
+	go vr.ServeMetadata(ctx, l)
+}
+
+// router is a VR that knows the VM of a NIC, under a host name of its own.
+func (s *scenario) router(nic int, hostname string) *vrtest.VR {
+	vr := vrtest.New()
+	vm := vrtest.Example(instance, s.ClientAddr(nic))
+	vm.Set("local-hostname", hostname)
+	vm.UserData = []byte("#cloud-config\nhostname-was: " + hostname + "\n")
+	vr.SetVM(s.ClientAddr(nic), vm)
+	return vr
+}
+
+// foreign is a web server that answers everything with the same page.
+func foreign() *vrtest.VR {
+	vr := vrtest.New()
+	vr.SetFaults(vrtest.Fault{Body: []byte("<html>Login</html>\n"), ContentType: "text/html"})
+	return vr
+}
+
+// outcome is what a run left.
+type outcome struct {
+	err      error
+	took     time.Duration
+	notified []string
+	state    daemon.State
+	meta     map[string]string
+	userData string
+}
+
+// run runs the service in this process, which is in the VM.
+func (s *scenario) run() outcome {
+	s.Helper()
+	log := logrus.New()
+	log.SetLevel(logrus.DebugLevel)
+	log.SetFormatter(&logrus.TextFormatter{DisableColors: true, TimestampFormat: "05.000", FullTimestamp: true})
+	log.SetOutput(s.Output())
+	if s.deadline == 0 {
+		s.deadline = 20 * time.Second
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var (
+		o      outcome
+		mu     sync.Mutex
+		ready  = make(chan struct{})
+		ended  = make(chan struct{})
+		notify = func(state string) {
+			mu.Lock()
+			defer mu.Unlock()
+			o.notified = append(o.notified, state)
+			if state == "READY=1" {
+				close(ready)
+			}
+		}
+	)
+	cfg := config.Default()
+	cfg.Platform, cfg.Deadline = config.PlatformCloudStack, s.deadline
+	d := daemon.Daemon{Log: log, Config: cfg, Notify: notify}
+	if s.stopAfter > 0 {
+		time.AfterFunc(s.stopAfter, cancel)
+	}
+	start := time.Now()
+	go func() {
+		defer close(ended)
+		o.err = d.Run(ctx)
+	}()
+	select {
+	case <-ready:
+		o.took = time.Since(start)
+		if s.holding != nil {
+			s.holding()
+		}
+	case <-ended:
+		o.took = time.Since(start)
+	}
+	cancel()
+	stop := time.Now()
+	<-ended
+	if d := time.Since(stop); d > 3*time.Second {
+		s.Errorf("it took %v to stop", d)
+	}
+	var err error
+	if o.state, err = daemon.ReadState(""); err != nil {
+		s.Error(err)
+	}
+	if data, err := os.ReadFile(filepath.Join(daemon.SeedLink, "meta-data")); err == nil {
+		if err := json.Unmarshal(data, &o.meta); err != nil {
+			s.Errorf("meta-data: %v", err)
+		}
+	}
+	data, err := os.ReadFile(filepath.Join(daemon.SeedLink, "user-data"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.Error(err)
+	}
+	o.userData = string(data)
+	s.nothingLeft()
+	return o
+}
+
+// nothingLeft checks that no connection of ours survives a run.
+func (s *scenario) nothingLeft() {
+	s.Helper()
+	deadline := time.Now().Add(2 * time.Second)
+	for {
+		out, err := s.Nmcli(s.Context(), "-t", "-f", "NAME", "connection")
+		if err != nil && strings.Contains(out+err.Error(), "not running") {
+			return
+		}
+		if err != nil {
+			s.Fatal(err)
+		}
+		if !strings.Contains(out, "nm-cloud-seed") {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.Fatalf("connections after the run:\n%s", out)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// seeded runs the service and expects the data of the VR with this host name.
+func (s *scenario) seeded(hostname string) outcome {
+	s.Helper()
+	o := s.run()
+	if o.err != nil {
+		s.Fatalf("the run failed: %v", o.err)
+	}
+	if got := o.meta["instance-id"]; got != instance {
+		s.Errorf("instance-id is %q", got)
+	}
+	if got, _, _ := strings.Cut(o.meta["local-hostname"], "."); got != hostname {
+		s.Errorf("the seed has the data of %q, not of %q", got, hostname)
+	}
+	if want := "#cloud-config\nhostname-was: " + hostname + "\n"; o.userData != want {
+		s.Errorf("user-data is %q, not %q", o.userData, want)
+	}
+	if o.state.Phase != daemon.Ready || o.state.Ended == nil {
+		s.Errorf("state is %+v", o.state)
+	}
+	if n := slices.Index(o.notified, "READY=1"); n < 0 || slices.Contains(o.notified[n+1:], "READY=1") {
+		s.Errorf("READY=1 was not sent once: %q", o.notified)
+	}
+	return o
+}
+
+// failed runs the service and expects an error that says all of these.
+func (s *scenario) failed(says ...string) outcome {
+	s.Helper()
+	o := s.run()
+	if o.err == nil {
+		s.Fatal("the run succeeded")
+	}
+	for _, text := range says {
+		if !strings.Contains(o.err.Error(), text) {
+			s.Errorf("the error does not say %q: %v", text, o.err)
+		}
+	}
+	if o.meta != nil || o.userData != "" {
+		s.Errorf("there is a seed after a failed run: %v", o.meta)
+	}
+	if slices.Contains(o.notified, "READY=1") {
+		s.Error("READY=1 was sent for a failed run")
+	}
+	if o.state.Phase != daemon.Failed || o.state.Error != o.err.Error() {
+		s.Errorf("state is %+v", o.state)
+	}
+	for path, want := range map[string]string{
+		"/run/issue.d/nm-cloud-seed.issue":     "nm-cloud-seed: ",
+		"/run/nm-cloud-seed/private/cloud.cfg": "max_wait: 0",
+	} {
+		if data, err := os.ReadFile(path); err != nil || !strings.Contains(string(data), want) {
+			s.Errorf("%s: %q, %v", path, data, err)
+		}
+	}
+	return o
+}
+
+func (s *scenario) must(err error) {
+	s.Helper()
+	if err != nil {
+		s.Fatal(err)
+	}
+}
+
+// after runs f beside the service. Its error fails the test.
+func (s *scenario) after(d time.Duration, f func() error) {
+	timer := time.AfterFunc(d, func() {
+		if err := f(); err != nil {
+			s.Errorf("after %v: %v", d, err)
+		}
+	})
+	s.Cleanup(func() { timer.Stop() })
+}

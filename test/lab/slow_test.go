@@ -1,0 +1,75 @@
+package lab
+
+import (
+	"bytes"
+	"net"
+	"slices"
+	"testing"
+)
+
+// request is a packet of the client with these options.
+func request(mac net.HardwareAddr, options ...byte) []byte {
+	p := make([]byte, optionsAt)
+	p[0], p[1], p[2] = 1, 1, 6
+	copy(p[4:], "xid!")
+	copy(p[28:], mac)
+	copy(p[236:], magicCookie)
+	return append(append(p, options...), optionClose)
+}
+
+func TestSlowServerAnswer(t *testing.T) {
+	t.Parallel()
+	n, err := NIC{NoRouter: true}.fill(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mac := net.HardwareAddr{2, 0, 0, 0, 1, 0}
+	s := &slowServer{nic: n, mac: mac}
+	for name, c := range map[string]struct {
+		request []byte
+		want    byte // message type, 0 for no answer
+	}{
+		"DISCOVER":        {request(mac, 53, 1, dhcpDiscover), dhcpOffer},
+		"unknown client":  {request(net.HardwareAddr{2, 0, 0, 0, 1, 9}, 53, 1, dhcpDiscover), 0},
+		"REQUEST":         {request(mac, 53, 1, dhcpRequest, 54, 4, 10, 1, 1, 1, 50, 4, 10, 1, 1, 100), dhcpAck},
+		"another server":  {request(mac, 53, 1, dhcpRequest, 54, 4, 10, 1, 1, 2, 50, 4, 10, 1, 1, 100), 0},
+		"INIT-REBOOT":     {request(mac, 53, 1, dhcpRequest, 50, 4, 10, 1, 1, 100), dhcpAck},
+		"another address": {request(mac, 53, 1, dhcpRequest, 50, 4, 10, 1, 1, 7), dhcpNak},
+		"RELEASE":         {request(mac, 53, 1, 7), 0},
+		"no type":         {request(mac), 0},
+		"cut short":       {request(mac, 53, 1, dhcpDiscover)[:200], 0},
+	} {
+		got := s.answer(c.request)
+		if messageType(got) != c.want {
+			t.Errorf("%s: the answer has type %d, want %d", name, messageType(got), c.want)
+			continue
+		}
+		if c.want == 0 {
+			if got != nil {
+				t.Errorf("%s: an answer", name)
+			}
+			continue
+		}
+		if string(got[4:8]) != "xid!" || !bytes.Equal(got[28:34], mac) {
+			t.Errorf("%s: the answer is for somebody else", name)
+		}
+		if _, ok := dhcpOptions(got)[optionRouter]; ok {
+			t.Errorf("%s: there is a router option", name)
+		}
+		if addr := got[16:20]; c.want != dhcpNak && !slices.Equal(addr, []byte{10, 1, 1, 100}) {
+			t.Errorf("%s: the address is %v", name, addr)
+		}
+	}
+}
+
+func TestDHCPOptions(t *testing.T) {
+	t.Parallel()
+	for _, broken := range [][]byte{nil, {53}, {53, 1}, {53, 2, 1}, {0, 0, 53}} {
+		if got := messageType(append(make([]byte, optionsAt), broken...)); got != 0 {
+			t.Errorf("%v has message type %d", broken, got)
+		}
+	}
+	if got := messageType(append(make([]byte, optionsAt), 0, 61, 2, 53, 1, 53, 1, 1)); got != dhcpDiscover {
+		t.Errorf("the message type behind padding and another option is %d", got)
+	}
+}
