@@ -85,8 +85,7 @@ func output(cmd *exec.Cmd) (string, error) {
 type process struct {
 	name string
 	cmd  *exec.Cmd
-	done chan struct{} // closed when it has exited; then err is set
-	err  error
+	done chan struct{} // closed when it has exited
 }
 
 // start runs cmd in the background, on the calling goroutine's thread and thus
@@ -98,7 +97,7 @@ func start(name string, cmd *exec.Cmd, log *os.File) (*process, error) {
 	}
 	p := &process{name: name, cmd: cmd, done: make(chan struct{})}
 	go func() {
-		p.err = cmd.Wait()
+		_ = cmd.Wait() // ProcessState has it
 		close(p.done)
 	}()
 	return p, nil
@@ -146,7 +145,7 @@ func await(what string, p *process, cond func() (bool, error)) error {
 		select {
 		case <-tick.C:
 		case <-exited:
-			return fmt.Errorf("cannot wait for %s: %s has exited (%v)", what, p.name, p.err)
+			return fmt.Errorf("cannot wait for %s: %s has exited (%v)", what, p.name, p.cmd.ProcessState)
 		case <-ctx.Done():
 			return fmt.Errorf("cannot wait any longer than %v for %s", setupLimit, what)
 		}

@@ -9,6 +9,7 @@ import (
 // Port names one of the two services of a VR.
 type Port int
 
+// The services.
 const (
 	MetadataPort Port = iota // TCP port 80
 	PasswordPort             // TCP port 8080

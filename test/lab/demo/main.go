@@ -27,17 +27,19 @@ import (
 const instance = "7d4f1f9a-58c1-4f5e-9a3c-3f0c5d9a1b2e"
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
 	if len(os.Args) != 2 {
 		fmt.Fprintln(os.Stderr, "usage: demo PATH-OF-NM-CLOUD-SEED")
 		os.Exit(2)
 	}
-	run := func() error { return lab.Enter(ctx, os.Args[1:], nil, os.Stdout, os.Stderr) }
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	var err error
 	if lab.Inside() {
-		run = func() error { return inside(ctx, os.Args[1]) }
+		err = inside(ctx, os.Args[1])
+	} else {
+		err = lab.Enter(ctx, os.Args[1:], nil, os.Stdout, os.Stderr)
 	}
-	if err := run(); err != nil {
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
