@@ -1,0 +1,266 @@
+package nm
+
+import (
+	"context"
+	"io"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	gnm "github.com/Wifx/gonetworkmanager/v2"
+	"github.com/google/go-cmp/cmp"
+	"github.com/sirupsen/logrus"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/lease"
+	"github.com/nm-cloud-seed/nm-cloud-seed/nm/nmtest"
+)
+
+// patience bounds each wait of a test, far beyond what any takes.
+const patience = 20 * time.Second
+
+// service is a Network that runs, as the daemon runs one.
+type service struct {
+	*Network
+	t      *testing.T
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+func start(t *testing.T, bus *nmtest.Daemon, options Options, changes ...func(*Network)) *service {
+	t.Helper()
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	options.Log = log
+	ctx, cancel := context.WithCancel(t.Context())
+	s := &service{Network: New(options), t: t, cancel: cancel, done: make(chan struct{})}
+	s.dial = bus.Dial
+	for _, change := range changes {
+		change(s.Network)
+	}
+	go func() {
+		defer close(s.done)
+		s.Run(ctx)
+	}()
+	t.Cleanup(func() { s.stop(patience) })
+	return s
+}
+
+// stop ends the run and says how long that took.
+func (s *service) stop(limit time.Duration) time.Duration {
+	s.t.Helper()
+	begin := time.Now()
+	s.cancel()
+	select {
+	case <-s.done:
+	case <-time.After(limit):
+		s.t.Errorf("Run did not return within %s", limit)
+	}
+	return time.Since(begin)
+}
+
+// until waits for a view.
+func (s *service) until(what string, ok func(lease.View) bool) lease.View {
+	s.t.Helper()
+	timeout := time.After(patience)
+	var last lease.View
+	for {
+		select {
+		case v, open := <-s.Views():
+			if !open {
+				s.t.Fatalf("the views ended before one with %s; the last was %+v", what, last)
+			}
+			if last = v; ok(v) {
+				return v
+			}
+		case <-timeout:
+			s.t.Fatalf("no view with %s; the last was %+v", what, last)
+		}
+	}
+}
+
+func leased(count int) func(lease.View) bool {
+	return func(v lease.View) bool { return len(v.Leases) == count }
+}
+
+func says(device, text string) func(lease.View) bool {
+	return func(v lease.View) bool {
+		for _, d := range v.Devices {
+			if d.Name == device && strings.Contains(d.Detail, text) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// eventually waits for something that no view tells of.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+func aLease(address string) *nmtest.Lease {
+	return &nmtest.Lease{Address: netip.MustParsePrefix(address), Options: map[string]string{
+		"dhcp_server_identifier": "10.1.1.1", "routers": "10.1.1.1", "domain_name_servers": "10.1.1.1 8.8.8.8",
+		"domain_name": "cs1cloud.internal",
+	}}
+}
+
+// lab is a bus and a NetworkManager with one idle device on it.
+func lab(t *testing.T) (*nmtest.Daemon, *nmtest.NM) {
+	t.Helper()
+	bus := nmtest.Bus(t)
+	manager := nmtest.New(t, bus)
+	manager.AddDevice("eth0", nil)
+	manager.Serve("eth0", aLease("10.1.1.23/24"), 0)
+	return bus, manager
+}
+
+func TestRun(t *testing.T) {
+	t.Parallel()
+	bus, manager := lab(t)
+	s := start(t, bus, Options{Owner: true}, func(n *Network) { n.log.(*logrus.Logger).SetLevel(logrus.DebugLevel) })
+	got := s.until("a lease", leased(1))
+	want := lease.View{
+		Running: true,
+		Leases: []lease.Lease{{
+			Device: "eth0", Index: got.Leases[0].Index, Address: netip.MustParsePrefix("10.1.1.23/24"),
+			Server: netip.MustParseAddr("10.1.1.1"), Routers: []netip.Addr{netip.MustParseAddr("10.1.1.1")},
+			DNS:    []netip.Addr{netip.MustParseAddr("10.1.1.1"), netip.MustParseAddr("8.8.8.8")},
+			Domain: "cs1cloud.internal", Temporary: true,
+		}},
+		Devices: []lease.Device{{Name: "eth0", State: lease.Leased, Detail: `10.1.1.23/24 on "nm-cloud-seed eth0"`}},
+	}
+	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
+		t.Error(diff)
+	}
+	if took := s.stop(patience); took > time.Second {
+		t.Errorf("the end took %s", took)
+	}
+	if manager.Calls("DeactivateConnection") != 1 || manager.Has(connectionUUID("eth0")) {
+		t.Error("the temporary connection was not taken down before Run returned")
+	}
+	if _, open := <-s.Views(); open {
+		if _, open = <-s.Views(); open {
+			t.Error("the views were not closed")
+		}
+	}
+}
+
+// TestSystemBus goes by the environment, as the service does.
+func TestSystemBus(t *testing.T) {
+	bus, _ := lab(t)
+	bus.Setenv(t)
+	s := start(t, bus, Options{}, func(n *Network) { n.dial = New(Options{}).dial })
+	s.until("a lease", leased(1))
+}
+
+func TestTwoDevices(t *testing.T) {
+	t.Parallel()
+	bus, manager := lab(t)
+	s := start(t, bus, Options{})
+	s.until("a lease", leased(1))
+	manager.AddDevice("eth1", map[string]any{"DeviceType": uint32(20)}) // hot-plugged; silent at first
+	s.until("the second device", says("eth1", "asking"))
+	manager.Serve("eth1", aLease("10.2.2.2/24"), 0)
+	v := s.until("both leases", leased(2))
+	if v.Leases[0].Device == v.Leases[1].Device {
+		t.Errorf("two leases of one device: %+v", v.Leases)
+	}
+}
+
+// TestAskAgain: a lost DISCOVER is asked again after one second, then after
+// two, each time in a new activation with the same UUID.
+func TestAskAgain(t *testing.T) {
+	t.Parallel()
+	bus, manager := lab(t)
+	manager.Serve("eth0", aLease("10.1.1.23/24"), 2)
+	s := start(t, bus, Options{Owner: true})
+	begin := time.Now()
+	v := s.until("a lease", leased(1))
+	if took := time.Since(begin); took < 2900*time.Millisecond || took > 5*time.Second {
+		t.Errorf("the lease came after %s, not after about 3 s", took)
+	}
+	if n := manager.Calls("AddAndActivateConnection2"); n != 3 || !v.Leases[0].Temporary {
+		t.Errorf("activated %d times: %+v", n, v)
+	}
+}
+
+// TestLost: after the lease is lost, the device is activated anew.
+func TestLost(t *testing.T) {
+	t.Parallel()
+	bus, manager := lab(t)
+	s := start(t, bus, Options{Owner: true})
+	s.until("a lease", leased(1))
+	manager.Serve("eth0", nil, 0)
+	manager.Drop("eth0")
+	s.until("no lease", leased(0))
+	manager.Serve("eth0", aLease("10.1.1.24/24"), 0)
+	s.until("another lease", func(v lease.View) bool {
+		return len(v.Leases) == 1 && v.Leases[0].Address.String() == "10.1.1.24/24"
+	})
+}
+
+// TestTakenOver: somebody else's connection in place of ours is adopted.
+func TestTakenOver(t *testing.T) {
+	t.Parallel()
+	bus, manager := lab(t)
+	s := start(t, bus, Options{Owner: true})
+	s.until("a lease", leased(1))
+	manager.Activate("eth0", "Wired 1", "11111111-2222-3333-4444-555555555555", false)
+	s.until("a lease that is not ours", func(v lease.View) bool { return len(v.Leases) == 1 && !v.Leases[0].Temporary })
+	s.stop(patience)
+	if manager.Calls("DeactivateConnection") != 0 {
+		t.Error("somebody else's connection was taken down")
+	}
+}
+
+// TestSettle: settled, what is active stays and nothing further is activated.
+func TestSettle(t *testing.T) {
+	t.Parallel()
+	bus, manager := lab(t)
+	s := start(t, bus, Options{Owner: true})
+	s.until("a lease", leased(1))
+	s.Settle()
+	s.Settle()
+	manager.AddDevice("eth1", nil)
+	manager.Serve("eth1", aLease("10.2.2.2/24"), 0)
+	v := s.until("the second device", says("eth1", "not connected"))
+	if len(v.Leases) != 1 || manager.Calls("AddAndActivateConnection2") != 1 {
+		t.Errorf("something changed after Settle: %+v", v)
+	}
+	s.stop(patience)
+	if manager.Has(connectionUUID("eth0")) {
+		t.Error("the temporary connection stayed after the end")
+	}
+}
+
+// TestFlood: irrelevant signals neither lose a lease nor make views.
+func TestFlood(t *testing.T) {
+	t.Parallel()
+	bus, manager := lab(t)
+	s := start(t, bus, Options{})
+	s.until("a lease", leased(1))
+	go manager.Flood(10_000)
+	manager.AddDevice("eth1", nil)
+	manager.Serve("eth1", aLease("10.2.2.2/24"), 0)
+	views := 0
+	s.until("both leases", func(v lease.View) bool { views++; return len(v.Leases) == 2 })
+	if views > 20 {
+		t.Errorf("%d views of a handful of changes", views)
+	}
+	manager.Flood(10_000)
+	manager.Set(nmtest.Root+"/Devices/1", gnm.DeviceInterface, map[string]any{"Managed": true})
+	select {
+	case v := <-s.Views():
+		t.Errorf("a view of nothing: %+v", v)
+	case <-time.After(300 * time.Millisecond):
+	}
+	s.stop(3 * time.Second)
+}

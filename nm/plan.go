@@ -1,0 +1,283 @@
+package nm
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	gnm "github.com/Wifx/gonetworkmanager/v2"
+	"github.com/godbus/dbus/v5"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/lease"
+)
+
+// maxDevices bounds how many devices are looked at; a VM has a handful.
+const maxDevices = 64
+
+// settle is how long a disconnected device with profiles of its own is left to
+// NetworkManager's autoconnect, which acts within milliseconds or not at all.
+const settle = time.Second
+
+// reask is when an unanswered DISCOVER of our own activation is asked again, by
+// activating again: a lost first one would cost 2.7 s, NetworkManager's own
+// first retransmission. It is not asked a third time: NetworkManager's next
+// comes sooner than ours would, and each asking, theirs too, has a new
+// transaction id, so that an OFFER of the one before is not heard any more.
+var reask = []time.Duration{time.Second, 2 * time.Second}
+
+// activation is a temporary connection of ours on a device.
+type activation struct {
+	active, profile dbus.ObjectPath
+	seen            bool // its objects have been in the mirror
+	again           bool // we are taking it down to ask again
+}
+
+// refusal is NetworkManager's last no to an activation on a device.
+type refusal struct {
+	err   error
+	count int
+	next  time.Time // not before this
+}
+
+// world is everything a decision depends on.
+type world struct {
+	objects *objects
+	mine    map[dbus.ObjectPath]*activation // by device, as the next two
+	asked   map[dbus.ObjectPath]int         // how often a DISCOVER was asked again
+	refused map[dbus.ObjectPath]refusal
+	// leftover are connections of an earlier run that are being removed.
+	leftover map[dbus.ObjectPath]bool
+	index    func(name string) int // kernel interface index by name
+	owner    bool                  // see Options.Owner
+	passive  bool                  // change nothing any more
+}
+
+// plan is what follows from a world at one moment.
+type plan struct {
+	view     lease.View
+	activate []dbus.ObjectPath // devices that get a temporary connection now
+	again    []dbus.ObjectPath // devices whose temporary connection asks again
+	wake     time.Time         // look again then, if nothing happens; zero: never
+}
+
+// decide looks at every device. It is a pure function of the world and the time.
+func (w *world) decide(now time.Time) plan {
+	p := plan{view: lease.View{Running: true}}
+	var devices []device
+	for path, ifaces := range w.objects.tree {
+		if _, ok := ifaces[gnm.DeviceInterface]; ok {
+			if d := w.device(path); d.wired || d.carriesAddresses() {
+				devices = append(devices, d)
+			}
+		}
+	}
+	// Oldest first, Devices/2 before Devices/10: containers bring many younger ones.
+	slices.SortFunc(devices, func(a, b device) int {
+		return cmp.Or(len(a.path)-len(b.path), strings.Compare(string(a.path), string(b.path)))
+	})
+	for _, d := range devices[:min(len(devices), maxDevices)] {
+		w.look(&p, d, now)
+	}
+	slices.SortStableFunc(p.view.Leases, func(a, b lease.Lease) int { return a.Index - b.Index })
+	slices.SortStableFunc(p.view.Devices, func(a, b lease.Device) int { return strings.Compare(a.Name, b.Name) })
+	return p
+}
+
+// device is one device, read from the mirror.
+type device struct {
+	path       dbus.ObjectPath
+	name       string
+	kind       gnm.NmDeviceType
+	state      gnm.NmDeviceState
+	wired      bool // Ethernet, or veth, which is a type of its own (20) in NetworkManager
+	active     dbus.ObjectPath
+	connection string // the name of the active profile
+	temporary  bool   // it is one of ours, this run's or another's
+	port       bool   // of a bridge, bond or team, which has the address
+	options    properties
+	config     properties
+	profiles   []dbus.ObjectPath // that could be activated here
+}
+
+func (w *world) device(path dbus.ObjectPath) device {
+	o := w.objects
+	get := func(name string) dbus.ObjectPath {
+		return property[dbus.ObjectPath](o, path, gnm.DeviceInterface, name)
+	}
+	active := get("ActiveConnection")
+	// The property is Controller since 1.44 and was Master before.
+	controller := property[dbus.ObjectPath](o, active, gnm.ActiveConnectionInterface, "Controller") +
+		property[dbus.ObjectPath](o, active, gnm.ActiveConnectionInterface, "Master")
+	_, wired := o.tree[path][wiredIface]
+	name := property[string](o, path, gnm.DeviceInterface, "Interface")
+	return device{
+		path:       path,
+		name:       name,
+		kind:       gnm.NmDeviceType(property[uint32](o, path, gnm.DeviceInterface, "DeviceType")),
+		state:      gnm.NmDeviceState(property[uint32](o, path, gnm.DeviceInterface, "State")),
+		wired:      wired,
+		active:     active,
+		connection: property[string](o, active, gnm.ActiveConnectionInterface, "Id"),
+		temporary:  property[string](o, active, gnm.ActiveConnectionInterface, "Uuid") == connectionUUID(name),
+		port:       strings.Trim(string(controller), "/") != "",
+		options:    property[properties](o, get("Dhcp4Config"), gnm.DHCP4ConfigInterface, "Options"),
+		config:     o.tree[get("Ip4Config")][gnm.IP4ConfigInterface],
+		profiles:   property[[]dbus.ObjectPath](o, path, gnm.DeviceInterface, "AvailableConnections"),
+	}
+}
+
+// carriesAddresses says whether a device that is not wired itself may have
+// the lease of a wired one below it: it is read, never activated by us.
+func (d device) carriesAddresses() bool {
+	switch d.kind {
+	case gnm.NmDeviceTypeBridge, gnm.NmDeviceTypeBond, gnm.NmDeviceTypeTeam, gnm.NmDeviceTypeVlan:
+		return true
+	}
+	return false
+}
+
+// look adds what one device has, may get, or needs done.
+func (w *world) look(p *plan, d device, now time.Time) {
+	say := func(state lease.State, format string, args ...any) {
+		p.view.Devices = append(p.view.Devices, lease.Device{Name: d.name, State: state, Detail: fmt.Sprintf(format, args...)})
+	}
+	mine := w.mine[d.path]
+	if mine != nil && mine.active != d.active {
+		mine = nil // taken over, or not yet in place
+	}
+	switch {
+	case d.state <= gnm.NmDeviceStateUnmanaged && w.objects.startup():
+		say(lease.Waiting, "NetworkManager is starting")
+	case d.state <= gnm.NmDeviceStateUnmanaged:
+		say(lease.Unusable, "not managed by NetworkManager")
+	case d.state == gnm.NmDeviceStateUnavailable && w.objects.startup():
+		say(lease.Waiting, "waiting for a carrier")
+	case d.state == gnm.NmDeviceStateUnavailable:
+		say(lease.Unusable, "no carrier")
+	case d.state == gnm.NmDeviceStateDisconnected:
+		w.lookDisconnected(p, d, now, say)
+	case d.state == gnm.NmDeviceStateFailed:
+		say(lease.Waiting, "the activation of %q failed", d.connection)
+	case d.state == gnm.NmDeviceStateDeactivating:
+		say(lease.Waiting, "%q is being deactivated", d.connection)
+	case w.leftover[d.active]:
+		say(lease.Waiting, "removing a temporary connection that was left behind")
+	default: // an activation in progress, or done
+		l, ok := w.lease(d, mine != nil)
+		switch {
+		case ok:
+			p.view.Leases = append(p.view.Leases, l)
+			say(lease.Leased, "%s on %q", l.Address, d.connection)
+		case d.port:
+			say(lease.Unusable, "a port of another device")
+		case d.state == gnm.NmDeviceStateActivated:
+			// May-fail profiles get here without IPv4, and still get a lease if a server answers late.
+			say(lease.Waiting, "%q is active without an IPv4 address", d.connection)
+		case mine != nil:
+			say(lease.Waiting, "asking for a lease (temporary connection)")
+			w.lookUnanswered(p, mine, d, now)
+		default:
+			say(lease.Waiting, "%q is being activated", d.connection)
+		}
+	}
+}
+
+// lease reads what the device has. An address counts once NetworkManager has
+// put it on the device, which is a few milliseconds after the options arrive.
+func (w *world) lease(d device, temporary bool) (lease.Lease, bool) {
+	l, ok := fromOptions(d.options)
+	if ok {
+		ok = false
+		for _, prefix := range own(d.config) {
+			if prefix.Addr() == l.Address.Addr() {
+				l.Address, ok = prefix, true
+			}
+		}
+	} else if d.state == gnm.NmDeviceStateActivated {
+		l, ok = fromStatic(d.config)
+	}
+	l.Device, l.Temporary = d.name, temporary
+	if ok {
+		l.Index = w.index(d.name)
+	}
+	return l, ok
+}
+
+// lookDisconnected gives an idle wired device a temporary connection, once
+// nothing else is coming for it.
+func (w *world) lookDisconnected(p *plan, d device, now time.Time, say func(lease.State, string, ...any)) {
+	if !d.wired {
+		say(lease.Unusable, "not connected")
+		return
+	}
+	if mine := w.mine[d.path]; mine != nil { // ours is still on its way up or down
+		say(lease.Waiting, "waiting for NetworkManager")
+		return
+	}
+	no, refused := w.refused[d.path]
+	switch {
+	case w.passive:
+		say(lease.Unusable, "not connected")
+		return
+	case refused && now.Before(no.next):
+		say(lease.Unusable, "NetworkManager refused a temporary connection: %v", no.err)
+		p.wakeAt(no.next)
+		return
+	case len(d.profiles) > 0 && w.asked[d.path] == 0 && now.Before(w.objects.since[d.path].Add(settle)):
+		say(lease.Waiting, "waiting for NetworkManager to connect it")
+		p.wakeAt(w.objects.since[d.path].Add(settle))
+		return
+	}
+	say(lease.Waiting, "activating a temporary connection")
+	p.activate = append(p.activate, d.path)
+}
+
+// lookUnanswered asks again on a temporary connection without a lease. The
+// first DISCOVER goes out when the device gets to IP configuration.
+func (w *world) lookUnanswered(p *plan, mine *activation, d device, now time.Time) {
+	asked := w.asked[d.path]
+	if w.passive || mine.again || asked >= len(reask) || d.state != gnm.NmDeviceStateIpConfig {
+		return
+	}
+	if due := w.objects.since[d.path].Add(reask[asked]); now.Before(due) {
+		p.wakeAt(due)
+	} else if len(d.options) == 0 {
+		p.again = append(p.again, d.path)
+	}
+}
+
+func (p *plan) wakeAt(t time.Time) {
+	if p.wake.IsZero() || t.Before(p.wake) {
+		p.wake = t
+	}
+}
+
+// track follows our own activations after each signal: one whose objects have
+// gone is over, whether we took it down or somebody put another in its place,
+// who is not to be fought.
+//
+// Once settled, the owner takes its connection up again from a NetworkManager
+// that restarted, for the VM may have no other.
+func (w *world) track() {
+	if w.owner && w.passive {
+		for path := range w.objects.tree {
+			if d := w.device(path); d.temporary && w.mine[path] == nil {
+				profile := property[dbus.ObjectPath](w.objects, d.active, gnm.ActiveConnectionInterface, "Connection")
+				w.mine[path] = &activation{active: d.active, profile: profile, seen: true}
+			}
+		}
+	}
+	for path, mine := range w.mine {
+		present := w.objects.has(mine.active) || w.objects.has(mine.profile)
+		if present {
+			mine.seen = true
+		} else if mine.seen {
+			delete(w.mine, path)
+			if !mine.again {
+				delete(w.asked, path)
+			}
+		}
+	}
+}
