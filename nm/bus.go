@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	gnm "github.com/Wifx/gonetworkmanager/v2"
@@ -116,6 +117,13 @@ func (b *bus) load(ctx context.Context, owner string, now time.Time) (*objects, 
 	return newObjects(tree, now), seq, nil
 }
 
+// device reads a device's properties as they are now.
+func (b *bus) device(ctx context.Context, owner string, path dbus.ObjectPath) (properties, error) {
+	var props properties
+	_, err := b.call(ctx, owner, path, propertiesIface+".GetAll", []any{gnm.DeviceInterface}, &props)
+	return props, err
+}
+
 // activate asks for a temporary connection on a device.
 func (b *bus) activate(ctx context.Context, owner string, device dbus.ObjectPath, settings gnm.ConnectionSettings) (profile, active dbus.ObjectPath, err error) {
 	var result properties
@@ -132,16 +140,30 @@ func (b *bus) deactivate(ctx context.Context, owner string, active dbus.ObjectPa
 	return err
 }
 
-// remove deletes the profile with this UUID; none such is fine.
+// errSaved is that somebody has made a profile of our UUID their own.
+var errSaved = errors.New("a saved profile has the UUID of our temporary connection")
+
+// remove deletes the profile with this UUID, if it is a temporary one; none
+// such is fine. A volatile profile lies in /run; one that is saved elsewhere
+// (say, our own that somebody edited) is errSaved.
 func (b *bus) remove(ctx context.Context, owner, uuid string) (removed bool, err error) {
 	var profile dbus.ObjectPath
 	_, err = b.call(ctx, owner, settingsPath, gnm.SettingsGetConnectionByUUID, []any{uuid}, &profile)
 	if isError(err, gnm.SettingsInterface+".InvalidConnection") {
 		return false, nil
 	}
-	if err == nil {
-		_, err = b.call(ctx, owner, profile, gnm.ConnectionDelete, nil)
+	if err != nil {
+		return false, err
 	}
+	var file dbus.Variant
+	_, err = b.call(ctx, owner, profile, propertiesIface+".Get", []any{gnm.ConnectionInterface, "Filename"}, &file)
+	if err != nil {
+		return false, err
+	}
+	if name, _ := file.Value().(string); name != "" && !strings.HasPrefix(name, "/run/") {
+		return false, fmt.Errorf("%w: %s", errSaved, name)
+	}
+	_, err = b.call(ctx, owner, profile, gnm.ConnectionDelete, nil)
 	return err == nil, err
 }
 

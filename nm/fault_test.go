@@ -23,7 +23,7 @@ func TestRefused(t *testing.T) {
 	s := start(t, bus, Options{Owner: true})
 	begin := time.Now()
 	v := s.until("the refusal", says("eth0", "told to refuse"))
-	if v.Devices[0].State != lease.Unusable {
+	if v.Devices[0].State != lease.Waiting {
 		t.Errorf("state %v", v.Devices[0].State)
 	}
 	eventually(t, "asked a second time", func() bool { return manager.Calls("AddAndActivateConnection2") == 2 })

@@ -227,7 +227,7 @@ func TestSettle(t *testing.T) {
 	bus, manager := lab(t)
 	s := start(t, bus, Options{Owner: true})
 	s.until("a lease", leased(1))
-	s.Settle()
+	s.Settle("eth0")
 	s.Settle()
 	manager.AddDevice("eth1", nil)
 	manager.Serve("eth1", aLease("10.2.2.2/24"), 0)
@@ -239,6 +239,67 @@ func TestSettle(t *testing.T) {
 	if manager.Has(connectionUUID("eth0")) {
 		t.Error("the temporary connection stayed after the end")
 	}
+}
+
+// TestSettleLetsGo: what is not to be kept is taken down at once.
+func TestSettleLetsGo(t *testing.T) {
+	t.Parallel()
+	bus, manager := lab(t)
+	manager.AddDevice("eth1", nil)
+	manager.Serve("eth1", aLease("10.2.2.2/24"), 0)
+	s := start(t, bus, Options{Owner: true})
+	s.until("both leases", leased(2))
+	s.Settle("eth1")
+	s.until("one is gone, for good", func(v lease.View) bool {
+		return len(v.Leases) == 1 && v.Leases[0].Device == "eth1" && says("eth0", "not connected")(v)
+	})
+	if manager.Has(connectionUUID("eth0")) || !manager.Has(connectionUUID("eth1")) {
+		t.Error("the wrong one was let go")
+	}
+	s.stop(patience)
+}
+
+// TestKeptComesBack: settled, a connection that is lost comes back if it is one
+// to keep.
+func TestKeptComesBack(t *testing.T) {
+	t.Parallel()
+	bus, manager := lab(t)
+	s := start(t, bus, Options{Owner: true})
+	s.until("a lease", leased(1))
+	s.Settle("eth0")
+	manager.Drop("eth0")
+	s.until("lost", leased(0))
+	s.until("back", func(v lease.View) bool { return len(v.Leases) == 1 && v.Leases[0].Temporary })
+	s.stop(patience)
+}
+
+// TestSavedProfile: a profile that somebody has saved is theirs, whatever its
+// UUID is, and does not keep us from connecting.
+func TestSavedProfile(t *testing.T) {
+	t.Parallel()
+	bus, manager := lab(t)
+	profile := manager.Save("eth0", connectionUUID("eth0"), "/etc/NetworkManager/system-connections/mine.nmconnection")
+	s := start(t, bus, Options{Owner: true})
+	s.until("a lease", leased(1))
+	s.stop(patience)
+	if !manager.Has(connectionUUID("eth0")) || manager.Calls("Delete") != 0 {
+		t.Errorf("%s was deleted", profile)
+	}
+}
+
+// TestFailsAtOnce: an activation that fails right away is not repeated without
+// a pause.
+func TestFailsAtOnce(t *testing.T) {
+	t.Parallel()
+	bus, manager := lab(t)
+	manager.Break("eth0")
+	s := start(t, bus, Options{Owner: true})
+	s.until("a failure", says("eth0", "it was activated and has ended"))
+	time.Sleep(700 * time.Millisecond)
+	if n := manager.Calls("AddAndActivateConnection2"); n > 2 {
+		t.Errorf("activated %d times within a second", n)
+	}
+	s.stop(patience)
 }
 
 // TestFlood: irrelevant signals neither lose a lease nor make views.

@@ -33,11 +33,12 @@ type (
 
 // Interfaces that the mirror keeps and gonetworkmanager has no names for.
 const (
-	managerIface  = gnm.NetworkManagerInterface
-	settingsPath  = dbus.ObjectPath(gnm.NetworkManagerObjectPath + "/Settings")
-	wiredIface    = gnm.DeviceInterface + ".Wired"
-	objectManager = "org.freedesktop.DBus.ObjectManager"
-	propsChanged  = "org.freedesktop.DBus.Properties.PropertiesChanged"
+	managerIface    = gnm.NetworkManagerInterface
+	settingsPath    = dbus.ObjectPath(gnm.NetworkManagerObjectPath + "/Settings")
+	wiredIface      = gnm.DeviceInterface + ".Wired"
+	objectManager   = "org.freedesktop.DBus.ObjectManager"
+	propertiesIface = "org.freedesktop.DBus.Properties"
+	propsChanged    = propertiesIface + ".PropertiesChanged"
 )
 
 func kept(iface string) bool {

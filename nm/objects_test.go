@@ -116,7 +116,7 @@ func TestApplyMalformed(t *testing.T) {
 					}
 				}()
 				w.objects.apply(signal(eth0, name, body...), now)
-				w.track()
+				w.track(now)
 				w.decide(now)
 			}()
 		}

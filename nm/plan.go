@@ -2,6 +2,7 @@ package nm
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -34,12 +35,22 @@ type activation struct {
 	again           bool // we are taking it down to ask again
 }
 
-// refusal is NetworkManager's last no to an activation on a device.
+// refusal says that an activation on a device was refused or has failed.
 type refusal struct {
 	err   error
 	count int
-	next  time.Time // not before this
+	next  time.Time // not again before this
 }
+
+// refuse puts the next attempt off, longer each time.
+func (w *world) refuse(path dbus.ObjectPath, err error, now time.Time) {
+	no := w.refused[path]
+	no.err, no.count = err, no.count+1
+	no.next = now.Add(min(time.Second<<min(no.count-1, 4), 10*time.Second))
+	w.refused[path] = no
+}
+
+var errEnded = errors.New("it was activated and has ended")
 
 // world is everything a decision depends on.
 type world struct {
@@ -51,7 +62,8 @@ type world struct {
 	leftover map[dbus.ObjectPath]bool
 	index    func(name string) int // kernel interface index by name
 	owner    bool                  // see Options.Owner
-	passive  bool                  // change nothing any more
+	settled  bool                  // change nothing any more, but
+	keep     map[string]bool       // what these devices have, by name
 }
 
 // plan is what follows from a world at one moment.
@@ -64,7 +76,7 @@ type plan struct {
 
 // decide looks at every device. It is a pure function of the world and the time.
 func (w *world) decide(now time.Time) plan {
-	p := plan{view: lease.View{Running: true}}
+	p := plan{view: lease.View{Running: true, Starting: w.objects.startup()}}
 	var devices []device
 	for path, ifaces := range w.objects.tree {
 		if _, ok := ifaces[gnm.DeviceInterface]; ok {
@@ -218,11 +230,15 @@ func (w *world) lookDisconnected(p *plan, d device, now time.Time, say func(leas
 	}
 	no, refused := w.refused[d.path]
 	switch {
-	case w.passive:
+	case w.settled && !w.keep[d.name]:
 		say(lease.Unusable, "not connected")
 		return
 	case refused && now.Before(no.next):
-		say(lease.Unusable, "NetworkManager refused a temporary connection: %v", no.err)
+		state := lease.Waiting
+		if no.count > 3 { // others need not wait for this one any more
+			state = lease.Unusable
+		}
+		say(state, "no temporary connection yet: %v", no.err)
 		p.wakeAt(no.next)
 		return
 	case len(d.profiles) > 0 && w.asked[d.path] == 0 && now.Before(w.objects.since[d.path].Add(settle)):
@@ -238,7 +254,7 @@ func (w *world) lookDisconnected(p *plan, d device, now time.Time, say func(leas
 // first DISCOVER goes out when the device gets to IP configuration.
 func (w *world) lookUnanswered(p *plan, mine *activation, d device, now time.Time) {
 	asked := w.asked[d.path]
-	if w.passive || mine.again || asked >= len(reask) || d.state != gnm.NmDeviceStateIpConfig {
+	if w.settled || mine.again || asked >= len(reask) || d.state != gnm.NmDeviceStateIpConfig {
 		return
 	}
 	if due := w.objects.since[d.path].Add(reask[asked]); now.Before(due) {
@@ -254,29 +270,36 @@ func (p *plan) wakeAt(t time.Time) {
 	}
 }
 
-// track follows our own activations after each signal: one whose objects have
-// gone is over, whether we took it down or somebody put another in its place,
-// who is not to be fought.
+// track follows our own activations, after each signal: one whose objects have
+// gone is over, whether it failed, we took it down or somebody put another in
+// its place, who is not to be fought.
 //
-// Once settled, the owner takes its connection up again from a NetworkManager
-// that restarted, for the VM may have no other.
-func (w *world) track() {
-	if w.owner && w.passive {
-		for path := range w.objects.tree {
-			if d := w.device(path); d.temporary && w.mine[path] == nil {
+// Once settled, the owner takes what it keeps up again from a NetworkManager
+// that restarted, for the VM may have nothing else.
+func (w *world) track(now time.Time) {
+	if w.owner && w.settled {
+		for path, ifaces := range w.objects.tree {
+			if _, wired := ifaces[wiredIface]; !wired || w.mine[path] != nil {
+				continue
+			}
+			if d := w.device(path); d.temporary && w.keep[d.name] {
 				profile := property[dbus.ObjectPath](w.objects, d.active, gnm.ActiveConnectionInterface, "Connection")
 				w.mine[path] = &activation{active: d.active, profile: profile, seen: true}
 			}
 		}
 	}
 	for path, mine := range w.mine {
-		present := w.objects.has(mine.active) || w.objects.has(mine.profile)
-		if present {
+		switch present := w.objects.has(mine.active) || w.objects.has(mine.profile); {
+		case present:
 			mine.seen = true
-		} else if mine.seen {
+			if property[uint32](w.objects, path, gnm.DeviceInterface, "State") == uint32(gnm.NmDeviceStateActivated) {
+				delete(w.refused, path)
+			}
+		case mine.seen:
 			delete(w.mine, path)
 			if !mine.again {
 				delete(w.asked, path)
+				w.refuse(path, errEnded, now)
 			}
 		}
 	}

@@ -88,7 +88,7 @@ func TestDecide(t *testing.T) {
 		"ours, asked often enough":    {[]part{eth(70, ours, asked(len(reask)), since(time.Hour))}, asking(false, 0)},
 		"ours, on its way":            {[]part{eth(50, ours, since(time.Hour))}, asking(false, 0)},
 		"ours, being taken down":      {[]part{eth(70, ours, since(time.Hour), func(w *world, d dbus.ObjectPath) { w.mine[d].again = true })}, asking(false, 0)},
-		"ours, passive":               {[]part{eth(70, ours, since(time.Hour)), passive}, asking(false, 0)},
+		"ours, settled":               {[]part{eth(70, ours, since(time.Hour)), settled}, asking(false, 0)},
 		"ours, not in place yet":      {[]part{eth(30, ours, sets("ActiveConnection", dbus.ObjectPath("/")))}, waiting("waiting for NetworkManager", 0)},
 		"ours, on its way down":       {[]part{eth(30, ours, profiles, since(time.Hour))}, waiting("waiting for NetworkManager", 0)},
 		"taken over":                  {[]part{eth(70, ours, retake, since(time.Hour))}, waiting(`"Wired 1" is being`, 0)},
@@ -96,13 +96,13 @@ func TestDecide(t *testing.T) {
 		"leftover, being removed":     {[]part{eth(100, leftover, removing, dhcp, address("10.1.1.2", nil))}, waiting("left behind", 0)},
 		"leftover that stays":         {[]part{eth(100, leftover, dhcp, address("10.1.1.2", nil))}, leased("10.1.1.2/24", false)},
 		"leftover that stays, asking": {[]part{eth(70, leftover, since(time.Hour))}, waiting("being activated", 0)},
-		"refused":                     {[]part{eth(30, refusedUntil(2*time.Second))}, outcome{lease.Unusable, "refused a temporary connection: not you", none, false, false, false, 2 * time.Second}},
+		"refused":                     {[]part{eth(30, refusedUntil(2*time.Second))}, outcome{lease.Waiting, "no temporary connection yet: not you", none, false, false, false, 2 * time.Second}},
 		"refused, then again":         {[]part{eth(30, refusedUntil(0))}, activate},
 		"refused, then theirs":        {[]part{eth(70, theirs, refusedUntil(time.Second))}, waiting("being activated", 0)},
-		"passive":                     {[]part{eth(30), passive}, unusable("not connected")},
-		"passive, with profiles":      {[]part{eth(30, profiles), passive}, unusable("not connected")},
-		"passive, refused":            {[]part{eth(30, refusedUntil(0)), passive}, unusable("not connected")},
-		"passive, with a lease":       {[]part{eth(100, ours, dhcp, address("10.1.1.2", nil)), passive}, leased("10.1.1.2/24", true)},
+		"settled":                     {[]part{eth(30), settled}, unusable("not connected")},
+		"settled, with profiles":      {[]part{eth(30, profiles), settled}, unusable("not connected")},
+		"settled, refused":            {[]part{eth(30, refusedUntil(0)), settled}, unusable("not connected")},
+		"settled, with a lease":       {[]part{eth(100, ours, dhcp, address("10.1.1.2", nil)), settled}, leased("10.1.1.2/24", true)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := world1(test.parts...).decide(now)

@@ -17,11 +17,11 @@ func connectionUUID(name string) string {
 
 // temporary is the profile of a temporary connection: IPv4 by DHCP and nothing
 // else, see nm-settings-nmcli(5).
-func temporary(name string) gnm.ConnectionSettings {
+func temporary(name, id string) gnm.ConnectionSettings {
 	return gnm.ConnectionSettings{
 		"connection": {
 			"id":             "nm-cloud-seed " + name,
-			"uuid":           connectionUUID(name),
+			"uuid":           id,
 			"type":           "802-3-ethernet", // also for a veth
 			"interface-name": name,
 			"autoconnect":    false,

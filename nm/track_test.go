@@ -24,7 +24,7 @@ func placed(objects bool, asked int) *world {
 func (w *world) after(signals ...*dbus.Signal) *world {
 	for _, s := range signals {
 		w.objects.apply(s, now)
-		w.track()
+		w.track(now)
 	}
 	return w
 }
@@ -76,7 +76,7 @@ func TestReask(t *testing.T) {
 		}
 		begin := moment
 		wired("eth0", eth0, 70, ours, func(w *world, d dbus.ObjectPath) { w.objects.since[d] = begin })(w)
-		w.track()
+		w.track(now)
 		p := w.decide(moment)
 		if p.wake.IsZero() {
 			break

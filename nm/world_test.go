@@ -32,7 +32,7 @@ func world1(parts ...part) *world {
 func startup(w *world) {
 	w.objects.tree[gnm.NetworkManagerObjectPath][managerIface]["Startup"] = dbus.MakeVariant(true)
 }
-func passive(w *world) { w.passive = true }
+func settled(w *world) { w.settled = true }
 
 // wired is an Ethernet device without anything; what it has follows.
 func wired(name string, path dbus.ObjectPath, state uint32, has ...func(*world, dbus.ObjectPath)) part {

@@ -28,12 +28,11 @@ func fetchCommand() *cobra.Command {
 		Use:   "fetch DIRECTORY",
 		Short: "Fetch the instance metadata into a directory, touching nothing else",
 		Long: `Fetch does once what the service does at boot, but writes meta-data and
-user-data into DIRECTORY (which only its owner may read) and leaves cloud-init
-alone. It does not ask whether the machine is on CloudStack, and never asks the
+user-data into DIRECTORY, for their owner only, and leaves cloud-init alone. It does not ask whether the machine is on CloudStack, and never asks the
 password server. A temporary connection of its own is taken down at the end.
 
 Activating a connection takes root; reading the lease of an active one does not.`,
-		Example: "  nm-cloud-seed fetch /tmp/seed\n  nm-cloud-seed fetch --user-data /tmp/seed | less",
+		Example: "  nm-cloud-seed fetch /root/seed\n  nm-cloud-seed fetch --user-data /root/seed | less",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.dir, f.out, f.err = args[0], cmd.OutOrStdout(), cmd.ErrOrStderr()
@@ -80,7 +79,10 @@ func (f fetch) run(ctx context.Context) error {
 	if err != nil {
 		return exit{exitFailed, err}
 	}
-	return f.print(inst)
+	if err := f.print(inst); err != nil {
+		return exit{exitFailed, err}
+	}
+	return nil
 }
 
 // summary is what fetch says of an instance: nothing that could be secret.

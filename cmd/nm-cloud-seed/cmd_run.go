@@ -18,8 +18,8 @@ func runCommand() *cobra.Command {
 		Short: "Seed cloud-init once, as the service does at boot",
 		Long: `Run is what nm-cloud-seed.service starts. It fetches the instance metadata,
 writes the seed to /run/nm-cloud-seed with /var/lib/cloud/seed/cs leading to it,
-tells systemd that it is ready, and stays only while a temporary connection of
-its own is the VM's only network.
+tells systemd that it is ready, and stays only while the seed's device or the
+default network has no connection but a temporary one of ours.
 
 Where there is nothing to do (not on CloudStack, cloud-init disabled, or
 cloud-init already has its datasource) it says so and succeeds.`,
@@ -37,9 +37,10 @@ cloud-init already has its datasource) it says so and succeeds.`,
 			case err == nil:
 				return nil
 			case errors.Is(err, context.Canceled):
-				return exit{exitFailed, errors.New("stopped by a signal before there was a seed")}
+				err = errors.New("stopped by a signal before there was a seed")
 			}
-			return exit{exitFailed, err}
+			log.Error(err)
+			return exit{code: exitFailed}
 		},
 	}
 }

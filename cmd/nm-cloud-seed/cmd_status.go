@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -54,7 +55,7 @@ Exit status: 0 the seed is in place or there was nothing to do, 1 it failed,
 
 func unknown(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return exit{exitUnknown, errors.New("the service has not run since the system started (systemctl status nm-cloud-seed.service may say why)")}
+		return exit{exitUnknown, errors.New("the service has not run since the system started")}
 	}
 	return exit{exitFailed, err}
 }
@@ -75,27 +76,35 @@ func verdict(s daemon.State) error {
 func watchStatus(ctx context.Context, w io.Writer, show func(io.Writer, daemon.State) error) error {
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
-	last := ""
+	var last []byte
 	for {
 		s, err := daemon.ReadState("")
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return unknown(err)
 		}
-		if now := fmt.Sprintf("%+v", s); err == nil && now != last {
-			last = now
-			if terminal(w) {
-				fmt.Fprint(w, "\x1b[H\x1b[2J") // home, clear
-			}
-			if err := show(w, s); err != nil {
+		end := unknown(err)
+		if err == nil {
+			end = verdict(s)
+			now, err := json.Marshal(s)
+			if err != nil {
 				return exit{exitFailed, err}
 			}
-			if s.Ended != nil {
-				return verdict(s)
+			if !bytes.Equal(now, last) {
+				last = now
+				if terminal(w) && os.Getenv("TERM") != "dumb" {
+					fmt.Fprint(w, "\x1b[H\x1b[2J") // home, clear
+				}
+				if err := show(w, s); err != nil {
+					return exit{exitFailed, err}
+				}
+			}
+			if s.Ended != nil || s.Phase == daemon.Failed {
+				return end
 			}
 		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return end
 		case <-ticker.C:
 		}
 	}
@@ -133,7 +142,7 @@ func printStatus(w io.Writer, s daemon.State) error {
 
 // paint colours a phase, on a terminal that wants it (https://no-color.org).
 func paint(w io.Writer, p daemon.Phase) string {
-	if !terminal(w) || os.Getenv("NO_COLOR") != "" {
+	if !terminal(w) || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
 		return string(p)
 	}
 	colour := "33" // yellow: under way

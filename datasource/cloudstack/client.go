@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -27,9 +28,11 @@ const (
 	maxIndex       = 64 << 10
 	maxUserData    = 2 << 20
 	maxConnections = 4
+	dialTimeout    = 4 * time.Second
 	probeTimeout   = 5 * time.Second
 	leafTimeout    = 10 * time.Second
 	dataTimeout    = 60 * time.Second // user-data, over the slowest of links
+	stallTimeout   = 5 * time.Second  // without a byte of a body
 )
 
 // errNotFound is an answer of 404: the VR has no such key, or no data for this
@@ -46,6 +49,8 @@ type client struct {
 
 func newClient(l lease.Lease, port uint16) *client {
 	c := &client{port: port, dialer: net.Dialer{
+		// A dial outlives its request, and four hung ones would block all others.
+		Timeout:   dialTimeout,
 		LocalAddr: &net.TCPAddr{IP: l.Address.Addr().AsSlice()},
 		KeepAlive: -1,
 		Control:   bindTo(l.Device),
@@ -87,6 +92,8 @@ func (c *client) close() { c.http.CloseIdleConnections() }
 func (c *client) get(ctx context.Context, server netip.Addr, path string, limit int64, timeout time.Duration) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
 	host := server.String()
 	if c.port != 80 {
 		host = net.JoinHostPort(host, strconv.Itoa(int(c.port)))
@@ -111,7 +118,7 @@ func (c *client) get(ctx context.Context, server netip.Addr, path string, limit 
 		if resp.StatusCode >= 500 {
 			return nil, fmt.Errorf("%w: the answer is HTTP status %d", datasource.ErrNotReady, resp.StatusCode)
 		}
-		return nil, fmt.Errorf("the answer is HTTP status %d", resp.StatusCode)
+		return nil, statusError(resp.StatusCode)
 	}
 	if resp.ContentLength < 0 && !slices.Contains(resp.TransferEncoding, "chunked") {
 		return nil, errors.New("the answer has no length, so it cannot be told whether it is whole")
@@ -119,7 +126,12 @@ func (c *client) get(ctx context.Context, server netip.Addr, path string, limit 
 	if resp.ContentLength > limit {
 		return nil, fmt.Errorf("%w: the answer of %d bytes is over the limit of %d", datasource.ErrRefused, resp.ContentLength, limit)
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	stall := time.AfterFunc(stallTimeout, func() { fail(errStalled) })
+	defer stall.Stop()
+	body, err := io.ReadAll(io.LimitReader(progress{resp.Body, stall}, limit+1))
+	if cause := context.Cause(ctx); err != nil && errors.Is(cause, errStalled) {
+		return nil, cause
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the whole answer: %w", plain(err))
 	}
@@ -127,6 +139,30 @@ func (c *client) get(ctx context.Context, server netip.Addr, path string, limit 
 		return nil, fmt.Errorf("%w: the answer is over the limit of %d bytes", datasource.ErrRefused, limit)
 	}
 	return body, nil
+}
+
+// statusError is an HTTP status that asking again will not change.
+type statusError int
+
+func (e statusError) Error() string { return fmt.Sprintf("the answer is HTTP status %d", int(e)) }
+
+func (e statusError) Is(target error) bool { return target == datasource.ErrRefused }
+
+// errStalled is that no byte of an answer has come for stallTimeout.
+var errStalled = errors.New("the answer has stalled")
+
+// progress puts a timer off with each byte read.
+type progress struct {
+	io.Reader
+	timer *time.Timer
+}
+
+func (p progress) Read(b []byte) (int, error) {
+	n, err := p.Reader.Read(b)
+	if n > 0 {
+		p.timer.Reset(stallTimeout)
+	}
+	return n, err
 }
 
 // plain reduces an error of net and net/http, which repeats URL, addresses and
@@ -151,7 +187,8 @@ func plain(err error) error {
 // resolve asks the lease's own DNS servers, all at once, for data-server, the
 // name under which a VR announces itself, and takes the answer of the first one
 // in the lease's order that has one. The final dot keeps the name from being
-// looked up in search domains, that is, at somebody else's.
+// looked up in search domains, that is, at somebody else's. A line for
+// data-server in /etc/hosts wins, as it does for everybody on the machine.
 func (c *client) resolve(ctx context.Context, l lease.Lease) ([]netip.Addr, error) {
 	ctx, cancel := context.WithTimeout(ctx, silence)
 	defer cancel()
@@ -164,6 +201,11 @@ func (c *client) resolve(ctx context.Context, l lease.Lease) ([]netip.Addr, erro
 		answers[i] = make(chan answer, 1)
 		r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			d := net.Dialer{Control: bindTo(l.Device)}
+			if strings.HasPrefix(network, "udp") {
+				d.LocalAddr = &net.UDPAddr{IP: l.Address.Addr().AsSlice()}
+			} else {
+				d.LocalAddr = &net.TCPAddr{IP: l.Address.Addr().AsSlice()}
+			}
 			return d.DialContext(ctx, network, netip.AddrPortFrom(server, 53).String())
 		}}
 		go func() {

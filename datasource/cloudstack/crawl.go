@@ -31,8 +31,8 @@ var standard = []string{
 
 // crawl fetches all that a VR has for this VM: index and user-data at the same
 // time, then the values of the index's keys over at most four connections. A
-// value that is missing (404) or breaks a limit is left out; any other failure
-// fails the whole, so that an instance is complete or not there at all.
+// value that is missing (404), refused (another 4xx) or breaks a limit is left
+// out; any other failure fails the whole, so that an instance is complete or not there at all.
 func crawl(ctx context.Context, c *client, server netip.Addr, id string) (*datasource.Instance, error) {
 	inst := &datasource.Instance{ID: id, Metadata: map[string]string{"instance-id": id}}
 	all, ctx := errgroup.WithContext(ctx)
@@ -128,8 +128,7 @@ lines:
 	return keys, warnings
 }
 
-// plainName also refuses what Apache never serves (.ht*, which answers 403).
 func plainName(key string) bool {
-	return len(key) <= maxKey && key != "." && key != ".." && !strings.HasPrefix(key, ".ht") && utf8.ValidString(key) &&
+	return len(key) <= maxKey && key != "." && key != ".." && utf8.ValidString(key) &&
 		!strings.ContainsFunc(key, func(r rune) bool { return r == '/' || unicode.IsControl(r) })
 }

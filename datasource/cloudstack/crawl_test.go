@@ -84,12 +84,12 @@ func TestCrawlKeys(t *testing.T) {
 		{
 			name: "names that are no plain ones",
 			change: func(vm *vrtest.VM) {
-				for _, name := range []string{"a/b", "..", "esc\x1b[2J", strings.Repeat("n", 200), "\xff\xfe", ".htaccess", "cr\r", "c1\u0085"} {
+				for _, name := range []string{"a/b", "..", "esc\x1b[2J", strings.Repeat("n", 200), "\xff\xfe", "cr\r", "c1\u0085"} {
 					vm.Metadata = append([]vrtest.Key{{Name: name, Value: secret}}, vm.Metadata...)
 				}
 			},
 			warnings: []string{
-				`^key "\.\."`, `^key "\.htaccess"`, `^key "\\xff\\xfe"`, `^key "a/b"`,
+				`^key "\.\."`, `^key "\\xff\\xfe"`, `^key "a/b"`,
 				`^key "c1\\u0085"`, `^key "cr\\r"`, `^key "esc\\x1b\[2J"`, `^key "n{40}" is left out: not a plain name$`,
 			},
 		},
@@ -98,6 +98,12 @@ func TestCrawlKeys(t *testing.T) {
 			faults:   []vrtest.Fault{{Match: vrtest.Path(indexPath + "public-keys"), Oversize: maxLeaf + 1}},
 			without:  []string{"public-keys"},
 			warnings: []string{`^key "public-keys" is left out: refused: .* over the limit of 65536`},
+		},
+		{
+			name:     "value that Apache does not serve",
+			faults:   []vrtest.Fault{{Match: vrtest.Path(indexPath + "public-keys"), Status: 403}, {Match: vrtest.Path(indexPath + "vm-id"), RedirectTo: userDataPath}},
+			without:  []string{"public-keys", "vm-id"},
+			warnings: []string{`^key "public-keys" is left out: the answer is HTTP status 403$`, `^key "vm-id" is left out: the answer is HTTP status 302$`},
 		},
 		{
 			name:   "value at the limit",
@@ -236,14 +242,12 @@ func TestCrawlFails(t *testing.T) {
 		{"user-data over the limit", vrtest.Fault{Match: vrtest.Path(userDataPath), Oversize: maxUserData + 1}, datasource.ErrRefused, "user-data: refused: .* over the limit of 2097152$"},
 		{"user-data 500", vrtest.Fault{Match: vrtest.Path(userDataPath), Status: 500}, datasource.ErrNotReady, "^user-data: not ready: the answer is HTTP status 500$"},
 		{"key 503", vrtest.Fault{Match: vrtest.Path(key), Status: 503}, datasource.ErrNotReady, `^key "public-keys": not ready: the answer is HTTP status 503$`},
-		{"key 403", vrtest.Fault{Match: vrtest.Path(key), Status: 403}, nil, `^key "public-keys": the answer is HTTP status 403$`},
 		{"key truncated", vrtest.Fault{Match: vrtest.Path(key), Truncate: 30}, nil, `^key "public-keys": cannot read the whole answer: unexpected EOF$`},
 		{"user-data truncated", vrtest.Fault{Match: vrtest.Path(userDataPath), Truncate: 16}, nil, "^user-data: cannot read the whole answer: unexpected EOF$"},
 		{"key reset", vrtest.Fault{Match: vrtest.Path(key), Reset: true}, nil, `^key "public-keys": (connection reset by peer|EOF)$`},
 		{"huge header", vrtest.Fault{Match: vrtest.Path(key), HeaderBytes: 40 << 10}, nil, `^key "public-keys": the answer is not valid HTTP$`},
 		{"no length", vrtest.Fault{Match: vrtest.Path(key), NoLength: true}, nil, `^key "public-keys": the answer has no length`},
 		{"index without length", vrtest.Fault{Match: vrtest.Path(indexPath), NoLength: true}, nil, `^index: the answer has no length`},
-		{"redirect", vrtest.Fault{Match: vrtest.Path(key), RedirectTo: userDataPath}, nil, `^key "public-keys": the answer is HTTP status 302$`},
 		{"page that says 500", vrtest.Fault{Match: vrtest.Path(key), Body: page, ContentType: "text/html", Truncate: 3}, nil, "unexpected EOF$"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

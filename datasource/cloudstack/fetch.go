@@ -28,7 +28,8 @@ const (
 type Options struct {
 	Log logrus.FieldLogger
 	// UUID is this machine's UUID where it is known to be the instance-id (see
-	// Platform.InstanceUUID), otherwise empty.
+	// Platform.InstanceUUID), otherwise empty. A VR with another one's data is
+	// none of ours.
 	UUID string
 	// Port is the metadata port, 0 for 80.
 	Port uint16
@@ -108,9 +109,6 @@ func (f *Fetcher) attempt(ctx context.Context, v *viewer) (*datasource.Instance,
 	origin := datasource.Origin{Server: p.answered, Role: p.role, Device: p.device, Domain: p.lease.Domain}
 	f.Found(origin)
 	log := f.Log.WithFields(logrus.Fields{"server": p.answered, "device": p.device})
-	if p.doubtful {
-		log.WithField("instance", p.id).Warnf("the virtual router's instance-id is not this machine's UUID %s: the answer may be another VM's", f.UUID)
-	}
 	inst, err := crawl(ctx, p.client, p.answered, p.id)
 	if err != nil {
 		if ctx.Err() == nil || f.crawled == "" { // the end says less than what went wrong before it
@@ -172,7 +170,7 @@ func (f *Fetcher) results(view lease.View) string {
 			parts = append(parts, l.Device+": not asked yet")
 		}
 		for _, c := range list {
-			if p := f.tried[c]; p != nil && p.err != nil {
+			if p := f.tried[c]; p != nil && p.err != nil && !errors.Is(p.err, errKnown) {
 				where := p.role
 				if p.server.IsValid() {
 					where = fmt.Sprintf("%s %s", p.role, p.server)

@@ -137,9 +137,12 @@ func values(vm *vrtest.VM) map[string]string {
 }
 
 // lease names the address number server as the DHCP server, and the others as
-// routers.
+// routers; without others it is the router as well, as on most networks.
 func (l *lab) lease(server int, routers ...int) lease.Lease {
 	found := lease.Lease{Device: "lo", Index: 1, Address: netip.MustParsePrefix("127.0.0.1/8"), Server: l.addr(server)}
+	if len(routers) == 0 {
+		routers = []int{server}
+	}
 	for _, i := range routers {
 		found.Routers = append(found.Routers, l.addr(i))
 	}

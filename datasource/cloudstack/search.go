@@ -25,8 +25,9 @@ import (
 // failed for certain or had these times.
 const (
 	silence = time.Second      // to the next candidate
-	grace   = 2 * time.Second  // to the next device, if this one may yet come up
-	patient = 10 * time.Second // for the default device's lease, when others have theirs
+	grace   = 2 * time.Second  // to the next device, if this one (or the default one) may yet come up
+	patient = 10 * time.Second // for the default device's lease, as long as any may come
+	retry   = time.Second      // to ask a candidate again, while others are still being asked
 )
 
 // Roles, in which a candidate was found.
@@ -89,11 +90,11 @@ type probe struct {
 	lease    lease.Lease
 	client   *client
 	started  time.Time
+	ended    time.Time
 	done     bool
 	err      error      // why it is not the one
 	answered netip.Addr // who gave the id
 	id       string     // a sane instance-id
-	doubtful bool       // the id is not this machine's UUID
 }
 
 // round is one search over all candidates.
@@ -121,13 +122,17 @@ func (r *round) next(now time.Time) step {
 			s.wake = t
 		}
 	}
-	var doubtful *probe
-	wait := false // before the devices after this one
+	var again []*probe // may do better next time
 	for i, l := range rank(r.view.Leases) {
-		if i == 0 && !l.Default() && r.view.Waiting() && now.Before(r.first.Add(patient)) {
-			wakeAt(r.first.Add(patient))
-			wait = true
-			break
+		if i == 0 && !l.Default() {
+			end := r.first.Add(grace)
+			if r.view.Waiting() {
+				end = r.first.Add(patient)
+			}
+			if now.Before(end) {
+				wakeAt(end)
+				break
+			}
 		}
 		since, seen := r.asked[l.Device]
 		if !seen {
@@ -144,13 +149,12 @@ func (r *round) next(now time.Time) step {
 			switch {
 			case !p.done:
 				failed, s.over = false, false
-			case p.err != nil:
-				failed = failed && !passing(p.err)
-			case !p.doubtful:
+			case p.err == nil:
 				s.winner = p
 				return s
-			case doubtful == nil:
-				doubtful = p
+			case passing(p.err):
+				failed = false
+				again = append(again, p)
 			}
 			if end := p.started.Add(silence); !p.done && now.Before(end) {
 				wakeAt(end)
@@ -159,17 +163,24 @@ func (r *round) next(now time.Time) step {
 			}
 		}
 		if end := since.Add(grace); !failed && now.Before(end) {
-			wait = true
 			if !s.over {
 				wakeAt(end)
 			}
+			break
 		}
-		if wait = wait || asking; wait {
+		if asking {
 			break
 		}
 	}
-	if s.over && !wait {
-		s.winner = doubtful
+	if s.over {
+		return s // the next round asks everybody again
+	}
+	for _, p := range again {
+		if now.Before(p.ended.Add(retry)) {
+			wakeAt(p.ended.Add(retry))
+		} else {
+			s.start = append(s.start, &probe{candidate: p.candidate, lease: p.lease, started: now})
+		}
 	}
 	return s
 }
@@ -181,6 +192,7 @@ func passing(err error) bool {
 	for _, e := range []error{
 		errNotFound, datasource.ErrNotReady, io.EOF, io.ErrUnexpectedEOF,
 		unix.ECONNREFUSED, unix.ECONNRESET, unix.EADDRNOTAVAIL,
+		unix.EHOSTUNREACH, unix.ENETUNREACH, unix.ENETDOWN,
 	} {
 		if errors.Is(err, e) {
 			return true
@@ -208,6 +220,7 @@ func (f *Fetcher) search(ctx context.Context, v *viewer) (*probe, error) {
 			is := *p // the round's own is not touched outside its goroutine
 			go func() {
 				f.ask(ctx, &is)
+				is.done, is.ended = true, time.Now()
 				select {
 				case results <- result{p, &is}:
 				case <-ctx.Done():
@@ -227,7 +240,7 @@ func (f *Fetcher) search(ctx context.Context, v *viewer) (*probe, error) {
 		select {
 		case <-ctx.Done():
 			for c, p := range r.probes {
-				if !p.done {
+				if !p.done && f.tried[c] == nil {
 					f.tried[c] = &probe{candidate: c, err: errSilent}
 				}
 			}
@@ -260,11 +273,11 @@ func same(a, b lease.Lease) bool {
 var (
 	errNoVR   = errors.New("no virtual router answered")
 	errSilent = errors.New("no answer in time")
+	errKnown  = errors.New("data-server is somebody who was asked already")
 )
 
 // ask asks one candidate for the instance-id.
 func (f *Fetcher) ask(ctx context.Context, p *probe) {
-	p.done = true
 	servers := []netip.Addr{p.server}
 	if p.role == roleDataServer {
 		found, err := p.client.resolve(ctx, p.lease)
@@ -276,17 +289,20 @@ func (f *Fetcher) ask(ctx context.Context, p *probe) {
 		servers = slices.DeleteFunc(found, func(a netip.Addr) bool {
 			return slices.ContainsFunc(known, func(c candidate) bool { return c.server == a })
 		})
-		p.err = errors.New("it is one of the above")
+		p.err = errKnown
 	}
 	for _, server := range servers {
 		var body []byte
-		body, p.err = p.client.get(ctx, server, "/latest/meta-data/instance-id", maxLeaf, probeTimeout)
+		limit := probeTimeout / time.Duration(len(servers))
+		body, p.err = p.client.get(ctx, server, "/latest/meta-data/instance-id", maxLeaf, limit)
 		if p.err == nil {
 			p.id, p.err = instanceID(body)
 		}
+		if p.err == nil && f.UUID != "" && !strings.EqualFold(p.id, f.UUID) {
+			p.err = fmt.Errorf("it has the data of instance %s, and this machine is %s", p.id, f.UUID)
+		}
 		if p.err == nil {
 			p.answered = server
-			p.doubtful = f.UUID != "" && !strings.EqualFold(p.id, f.UUID)
 			return
 		}
 	}

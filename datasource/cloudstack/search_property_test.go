@@ -24,8 +24,6 @@ func TestSearchIsDeterministic(t *testing.T) {
 		for i, who := range order {
 			is := answer{after: soon()}
 			switch {
-			case i < best && r.IntN(4) == 0:
-				is.doubtful = true
 			case i < best:
 				is.err = []error{errRefused, errForeign, errNotFound}[r.IntN(3)]
 			case i > best && r.IntN(2) == 0:

@@ -27,13 +27,11 @@ type arrival struct {
 }
 
 type answer struct {
-	after    time.Duration
-	err      error
-	doubtful bool
+	after time.Duration
+	err   error
 }
 
-// What candidates answer: a VR's id, another machine's id, no VR at all,
-// a VR without data, and nobody.
+// What candidates answer that are no VR, or not up.
 var (
 	errForeign = errors.New("not a virtual router")
 	errRefused = error(unix.ECONNREFUSED)
@@ -51,7 +49,7 @@ const pause = 500 * time.Millisecond
 
 // run plays so many rounds, fewer if there is a winner.
 func (w world) run(rounds int) (said []string) {
-	var start time.Time
+	start := time.Unix(1_000_000, 0)
 	type pending struct {
 		at time.Time
 		of *probe
@@ -111,7 +109,7 @@ func (w world) run(rounds int) (said []string) {
 		if len(due) > 0 && (next.IsZero() || !due[0].at.After(next)) {
 			first := due[0]
 			now, due = first.at, due[1:]
-			first.of.done, first.of.err, first.of.doubtful = true, first.is.err, first.is.doubtful
+			first.of.done, first.of.ended, first.of.err = true, first.at, first.is.err
 			continue
 		}
 		if !next.After(now) {

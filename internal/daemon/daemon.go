@@ -3,6 +3,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,11 +46,22 @@ func (d *Daemon) Run(ctx context.Context) error {
 	if err := atomicfile.MkdirAll(filepath.Join(d.Root, RunDir), 0o755); err != nil {
 		return d.fail(err)
 	}
+	unlock, err := lock(d.Root)
+	if err != nil {
+		return err // the other one goes on, and so does its state
+	}
+	defer unlock()
 	d.say(Starting, "starting")
 	defer d.ended()
+	if err := d.clearFailure(); err != nil {
+		d.Log.WithError(err).Warn("cannot clear away an earlier run's failure")
+	}
 
 	// 1. Is there anything to do?
 	platform := cloudstack.ReadPlatform(d.Root)
+	if d.Config.Platform == config.PlatformCloudStack {
+		platform = cloudstack.Platform{} // then the firmware is not asked
+	}
 	if reason := d.nothingToDo(platform); reason != "" {
 		d.Log.Info("nothing to do: " + reason)
 		d.say(Idle, "nothing to do: "+reason)
@@ -59,11 +71,11 @@ func (d *Daemon) Run(ctx context.Context) error {
 
 	// 2 to 6. NetworkManager, a lease on each device, the virtual router, its metadata.
 	stop := d.extendTimeout()
-	defer stop()
 	job := Job{Log: d.Log, Platform: platform, Deadline: d.Config.Deadline, Owner: true, Report: d.progress}
 	inst, networks, err := job.Fetch(ctx)
 	defer networks.Close()
 	defer d.Notify("STOPPING=1") // before the connections go
+	stop()
 	if ctx.Err() != nil {
 		d.say(Stopped, "stopped before there was a seed")
 		return ctx.Err()
@@ -78,9 +90,6 @@ func (d *Daemon) Run(ctx context.Context) error {
 	// 7. The seed, for cloud-init's network stage, which waits for us.
 	store := seed.Store{Dir: filepath.Join(d.Root, RunDir), Link: filepath.Join(d.Root, SeedLink)}
 	kept, err := store.Write(inst)
-	if err == nil {
-		err = d.clearFailure()
-	}
 	if err != nil {
 		return d.fail(err)
 	}
@@ -89,7 +98,6 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 
 	// 8. Ready: cloud-init's network stage may start.
-	stop()
 	from := inst.Origin
 	text := fmt.Sprintf("seeded instance %s from %s (%s on %s)", inst.ID, from.Server, from.Role, from.Device)
 	d.Log.WithFields(logrus.Fields{"instance": inst.ID, "server": from.Server, "device": from.Device}).Info(text)
@@ -112,7 +120,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 // It says why where an operator looks, who may see nothing but the console, and
 // keeps cloud-init from searching once more.
 func (d *Daemon) fail(err error) error {
-	d.tell(func(s *State) { s.Phase, s.Text, s.Error = Failed, "failed: "+err.Error(), err.Error() })
+	d.tell(func(s *State) { s.Phase, s.Text, s.Error = Failed, err.Error(), err.Error() })
 	files := errors.Join(
 		cloudinit.GiveUp(filepath.Join(d.Root, RunDir)),
 		d.writeIssue(err.Error()),
@@ -147,7 +155,7 @@ func (d *Daemon) nothingToDo(platform cloudstack.Platform) string {
 	case d.Config.Platform == config.PlatformNone:
 		return "switched off in the configuration (platform=none)"
 	case d.Config.Platform == config.PlatformAuto && !platform.CloudStack():
-		return fmt.Sprintf("the machine is a %q, not on CloudStack by its DMI product name (platform=cloudstack in the configuration overrides that)", platform.Product)
+		return fmt.Sprintf("the machine is a %q, not on CloudStack by its DMI product name (platform=cloudstack in the configuration overrides that)", cmp.Or(platform.Product, "machine without a name"))
 	}
 	if reason := files.Disabled(cmdline); reason != "" {
 		return "cloud-init is disabled: " + reason

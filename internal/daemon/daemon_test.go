@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/config"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/lease"
@@ -165,6 +167,11 @@ func TestReadState(t *testing.T) {
 func TestProgressAfterTheEnd(t *testing.T) {
 	root := machine(t, map[string]string{filepath.Join(RunDir, "x"): ""})
 	d, notified := newDaemon(root, config.Default())
+	unlock, err := lock(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
 	d.say(Ready, "seeded")
 	d.progress(Progress{Phase: Fetching, Text: "late", View: lease.View{
 		Running: true,
@@ -187,6 +194,70 @@ func TestExtendTimeout(t *testing.T) {
 	stop() // twice is fine
 	if diff := cmp.Diff([]string{"EXTEND_TIMEOUT_USEC=20000000"}, *notified); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestKilledRun(t *testing.T) {
+	root := machine(t, map[string]string{filepath.Join(RunDir, "x"): ""})
+	unlock, err := lock(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lock(root); !errors.Is(err, ErrRunning) {
+		t.Errorf("a second lock: %v", err)
+	}
+	d, _ := newDaemon(root, config.Default())
+	d.tell(func(s *State) { s.Phase, s.Text, s.Temporary = Searching, "asking", []string{"eth0"} })
+	if s, err := ReadState(root); err != nil || s.Phase != Searching || len(s.Temporary) != 1 {
+		t.Errorf("while it runs: %+v, %v", s, err)
+	}
+	unlock()
+	if s, err := ReadState(root); err != nil || s.Phase != Failed || !strings.Contains(s.Text, "was killed while it was searching: asking") || len(s.Temporary) != 0 {
+		t.Errorf("after its end: %+v, %v", s, err)
+	}
+}
+
+// A console that nobody reads must not hold up the boot.
+func TestFullConsole(t *testing.T) {
+	ptmx, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(ptmx)
+	number, err := unix.IoctlGetInt(ptmx, unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(ptmx, unix.TIOCSPTLCK, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	tty := fmt.Sprintf("/dev/pts/%d", number)
+	fd, err := unix.Open(tty, unix.O_WRONLY|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	for err = nil; err == nil; {
+		_, err = unix.Write(fd, make([]byte, 4096))
+	}
+	if !errors.Is(err, unix.EAGAIN) {
+		t.Fatalf("cannot fill the terminal: %v", err)
+	}
+	root := machine(t, map[string]string{"dev/x": ""})
+	if err := os.Symlink(tty, filepath.Join(root, "dev/console")); err != nil {
+		t.Fatal(err)
+	}
+	d, _ := newDaemon(root, config.Default())
+	t.Setenv("INVOCATION_ID", "0123456789abcdef")
+	done := make(chan struct{})
+	go func() {
+		d.writeConsole("no lease")
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(5 * time.Second):
+		t.Fatal("it waits for the console")
 	}
 }
 

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,8 +32,9 @@ type Progress struct {
 	View  lease.View
 }
 
-// Fetch gets the instance. The networks stay up, with their temporary
-// connections, until the Networks that it returns are closed, also on failure.
+// Fetch gets the instance. The default network and the one that the instance
+// came over stay up, with their temporary connections, until the Networks that
+// it returns are closed. They are never nil.
 func (j Job) Fetch(ctx context.Context) (*datasource.Instance, *Networks, error) {
 	network := nm.New(nm.Options{Log: j.Log, Owner: j.Owner})
 	n := &Networks{Network: network, job: j, changed: make(chan lease.View, 1), done: make(chan struct{})}
@@ -57,11 +59,18 @@ func (j Job) Fetch(ctx context.Context) (*datasource.Instance, *Networks, error)
 			n.report(p)
 		},
 	}).Fetch(ctx, n.changed)
-	network.Settle()
-	if err == nil {
-		n.report(Progress{Step: "metadata", Text: "fetched the metadata"})
+	if err != nil {
+		network.Settle()
+		return nil, n, err
 	}
-	return inst, n, err
+	n.report(Progress{Step: "metadata", Text: "fetched the metadata"})
+	for _, l := range n.Latest().Leases {
+		if l.Temporary && (l.Default() || l.Device == inst.Origin.Device) {
+			n.held = append(n.held, l.Device)
+		}
+	}
+	network.Settle(n.held...)
+	return inst, n, nil
 }
 
 // Networks are the VM's networks while a job uses them.
@@ -69,6 +78,7 @@ type Networks struct {
 	*nm.Network
 	job     Job
 	stop    context.CancelFunc
+	held    []string        // devices whose temporary connection is still needed
 	changed chan lease.View // conflated: the newest
 	done    chan struct{}
 
@@ -123,19 +133,16 @@ func (n *Networks) Latest() lease.View {
 }
 
 // Hold waits while a temporary connection is needed: until another connection
-// has an address on each device that has a temporary one now, or the context
-// ends. A NetworkManager that restarts meanwhile changes nothing.
+// has an address on each device that we hold, or the context ends. A connection
+// that is lost meanwhile comes back; a NetworkManager that restarts changes
+// nothing.
 func (n *Networks) Hold(ctx context.Context) {
-	held := map[string]bool{}
-	for view := n.Latest(); ; view = n.Latest() {
-		for _, l := range view.Leases {
-			if l.Temporary {
-				held[l.Device] = true
-			} else {
-				delete(held, l.Device)
-			}
-		}
-		if len(held) == 0 {
+	for {
+		view := n.Latest()
+		n.held = slices.DeleteFunc(n.held, func(device string) bool {
+			return slices.ContainsFunc(view.Leases, func(l lease.Lease) bool { return l.Device == device && !l.Temporary })
+		})
+		if len(n.held) == 0 {
 			return
 		}
 		select {

@@ -84,6 +84,12 @@ func ReadState(root string) (State, error) {
 	if err := json.NewDecoder(io.LimitReader(f, 1<<20)).Decode(&s); err != nil {
 		return s, fmt.Errorf("cannot read the service's state: %s: %w", path, err)
 	}
+	if s.Ended == nil && !locked(root) {
+		s.Temporary = nil // NetworkManager has taken it down
+		if !s.Phase.end() {
+			s.Phase, s.Text = Failed, "the run was killed while it was "+string(s.Phase)+": "+s.Text
+		}
+	}
 	return s, nil
 }
 

@@ -6,9 +6,10 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 	"unicode"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/atomicfile"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/lease"
@@ -117,12 +118,13 @@ func (d *Daemon) writeConsole(text string) {
 	if os.Getenv("INVOCATION_ID") == "" { // set by systemd, see systemd.exec(5)
 		return
 	}
-	f, err := os.OpenFile(filepath.Join(d.Root, "/dev/console"), os.O_WRONLY|syscall.O_NOCTTY|syscall.O_NONBLOCK, 0)
+	// Not by os.OpenFile, whose Write waits for a console that nobody reads.
+	fd, err := unix.Open(filepath.Join(d.Root, "/dev/console"), unix.O_WRONLY|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return // a machine without a console
 	}
-	defer f.Close()
-	_, _ = f.WriteString("\r\nnm-cloud-seed: " + line(text) + "\r\n")
+	_, _ = unix.Write(fd, []byte("\r\nnm-cloud-seed: "+line(text)+"\r\n"))
+	_ = unix.Close(fd)
 }
 
 // line makes a text fit for one line of a terminal, of bounded length.

@@ -41,14 +41,15 @@ type Device struct {
 
 // View is everything that is known of the VM's networks at one moment.
 type View struct {
-	Leases  []Lease // by interface index
-	Devices []Device
-	Running bool // NetworkManager is on the bus
+	Leases   []Lease // by interface index
+	Devices  []Device
+	Running  bool // NetworkManager is on the bus
+	Starting bool // and has not settled yet: further devices may come
 }
 
 // Waiting says whether a further lease may come without anybody's doing.
 func (v View) Waiting() bool {
-	if !v.Running {
+	if !v.Running || v.Starting {
 		return true
 	}
 	for _, d := range v.Devices {

@@ -43,6 +43,22 @@ func (m *NM) Activate(device, id, uuid string, volatile bool) {
 	m.proceed(m.begin(&activation{device: m.lines[device].device, id: id, uuid: uuid, volatile: volatile}))
 }
 
+// Save adds a profile that is not active, saved in a file.
+func (m *NM) Save(device, uuid, file string) dbus.ObjectPath {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	path := m.add("Settings", Interfaces{gnm.ConnectionInterface: variants(map[string]any{"Unsaved": false, "Filename": file})})
+	m.stored[path] = profile{uuid: uuid, device: m.lines[device].device}
+	return path
+}
+
+// Break lets every activation on a device fail at once.
+func (m *NM) Break(device string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lines[device].broken = true
+}
+
 // Drop ends the activation on a device as an expired lease does.
 func (m *NM) Drop(device string) {
 	m.mu.Lock()
@@ -53,7 +69,7 @@ func (m *NM) Drop(device string) {
 
 // begin is what happens before NetworkManager answers AddAndActivateConnection2.
 func (m *NM) begin(a *activation) dbus.ObjectPath {
-	a.profile = m.add("Settings", Interfaces{gnm.ConnectionInterface: variants(map[string]any{"Unsaved": true})})
+	a.profile = m.add("Settings", Interfaces{gnm.ConnectionInterface: variants(map[string]any{"Unsaved": true, "Filename": "/run/NetworkManager/system-connections/" + a.uuid + ".nmconnection"})})
 	m.stored[a.profile] = profile{uuid: a.uuid, device: a.device}
 	m.available(a.device)
 	active := m.add("ActiveConnection", Interfaces{gnm.ActiveConnectionInterface: variants(map[string]any{
@@ -70,6 +86,12 @@ func (m *NM) proceed(active dbus.ObjectPath) {
 	m.deactivate(old, gnm.NmDeviceStateDeactivating)
 	m.set(a.device, gnm.DeviceInterface, map[string]any{"ActiveConnection": active, "State": uint32(gnm.NmDeviceStatePrepare)})
 	m.state(a, gnm.NmDeviceStateConfig)
+	for _, l := range m.lines {
+		if l.device == a.device && l.broken {
+			m.deactivate(active, gnm.NmDeviceStateFailed)
+			return
+		}
+	}
 	m.state(a, gnm.NmDeviceStateIpConfig)
 	m.answerDiscover(active, a)
 }

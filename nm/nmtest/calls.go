@@ -53,6 +53,8 @@ func (m *NM) call(message *dbus.Message, member string) {
 		}
 		m.answer(message, nil, nil)
 		m.deactivate(active, gnm.NmDeviceStateDeactivating)
+	case "Get", "GetAll":
+		m.properties(message, path, member)
 	case "GetConnectionByUuid":
 		var uuid string
 		_ = dbus.Store(message.Body, &uuid)
@@ -145,4 +147,24 @@ func header(message *dbus.Message, field dbus.HeaderField) string {
 		return string(value)
 	}
 	return ""
+}
+
+// properties answers org.freedesktop.DBus.Properties.
+func (m *NM) properties(message *dbus.Message, path dbus.ObjectPath, member string) {
+	iface, _ := message.Body[0].(string)
+	props, ok := m.tree[path][iface]
+	if !ok {
+		m.answer(message, nil, dbus.NewError("org.freedesktop.DBus.Error.UnknownMethod", []any{"no such object"}))
+		return
+	}
+	if member == "GetAll" {
+		m.answer(message, []any{props}, nil)
+		return
+	}
+	name, _ := message.Body[1].(string)
+	if value, ok := props[name]; ok {
+		m.answer(message, []any{value}, nil)
+	} else {
+		m.answer(message, nil, dbus.NewError("org.freedesktop.DBus.Error.InvalidArgs", []any{"no property " + name}))
+	}
 }

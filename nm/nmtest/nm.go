@@ -58,6 +58,7 @@ type line struct {
 	device dbus.ObjectPath
 	lease  *Lease // nil: no DHCP server
 	deaf   int    // so many activations get no answer
+	broken bool   // activations fail
 }
 
 // New starts a NetworkManager without devices on the bus.

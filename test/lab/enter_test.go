@@ -26,7 +26,7 @@ func again(t *testing.T, value string, args ...string) *exec.Cmd {
 	t.Helper()
 	name, _, _ := strings.Cut(t.Name(), "/")
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", append(args, "-test.run=^"+name+"$", "-test.v")...)
-	cmd.Env = append(os.Environ(), caseEnv+"="+value, "GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0")
+	cmd.Env = append(os.Environ(), caseEnv+"="+value, "TMPDIR="+t.TempDir(), "GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	cmd.WaitDelay = waitDelay
 	return cmd
 }

@@ -433,7 +433,7 @@ func TestIsolation(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		for _, name := range []string{"/etc/passwd", "/etc/services", "/etc/ssl/certs", "/etc/os-release"} {
+		for _, name := range []string{"/etc/passwd", "/etc/group", "/etc/apt", "/etc/os-release"} {
 			if _, err := os.Stat(name); err != nil {
 				t.Errorf("missing of the host: %v", err)
 			}

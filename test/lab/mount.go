@@ -39,7 +39,7 @@ func mountAll() error {
 	// machine with udev, waits for it and leaves every device unmanaged.
 	const inert = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("cannot make mounts private: %w", err)
+		return fmt.Errorf("cannot make mounts private (in a chroot, / is no mount point: bind it to itself and use pivot_root): %w", err)
 	}
 	for _, m := range []struct {
 		dir, fstype string

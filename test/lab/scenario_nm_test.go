@@ -3,12 +3,16 @@ package lab_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/config"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
 	"github.com/nm-cloud-seed/nm-cloud-seed/test/lab"
 )
@@ -97,7 +101,7 @@ func TestLostDiscover(t *testing.T) {
 	start(t, lab.Config{NICs: []lab.NIC{{DropFirst: 1}}}, func(s *scenario) {
 		s.serve(0, s.VRAddr(0), s.router(0, "again"))
 		s.seeded("again")
-		if n := strings.Count(s.NMLog(), "dhcp4 (eth0): activation: beginning transaction"); n < 2 {
+		if n := strings.Count(s.NMLog(), "Activation: starting connection 'nm-cloud-seed eth0'"); n < 2 {
 			s.Errorf("asked %d times", n)
 		}
 	})
@@ -208,19 +212,75 @@ func TestUnmanagedDevice(t *testing.T) {
 }
 
 // Somebody activates a profile of theirs on the device that we are asking on:
-// it is theirs, and its lease serves as well.
+// it is theirs, and its lease serves as well. Also just when we ask again, for
+// which the device is idle for a moment; with a profile of theirs to wait for,
+// that is after 1 and 3 s.
 func TestDeviceTakenOver(t *testing.T) {
 	profile := strings.Replace(dhcpProfile, "[ipv4]", "autoconnect=false\n[ipv4]", 1)
 	c := lab.Config{NICs: []lab.NIC{{NoDHCP: true}}, Profiles: map[string]string{"owner.nmconnection": profile}}
-	start(t, c, func(s *scenario) {
-		s.serve(0, s.VRAddr(0), s.router(0, "taken"))
-		s.after(2*time.Second, func() error {
-			if _, err := s.Nmcli(context.Background(), "--wait", "0", "connection", "up", "owner"); err != nil {
-				return err
-			}
-			return s.StartDHCP(0)
+	for _, after := range []int{500, 1960, 1970, 1980, 1990, 2000, 2010, 2020, 2030} {
+		t.Run(fmt.Sprint(after), func(t *testing.T) {
+			start(t, c, func(s *scenario) {
+				s.serve(0, s.VRAddr(0), s.router(0, "taken"))
+				s.after(time.Duration(after)*time.Millisecond, func() error {
+					if _, err := s.Nmcli(context.Background(), "--wait", "0", "connection", "up", "owner"); err != nil {
+						return err
+					}
+					return s.StartDHCP(0)
+				})
+				s.seeded("taken")
+				s.ownerActive()
+			})
 		})
-		s.seeded("taken")
+	}
+}
+
+// The only network is a temporary connection, and its cable is out for a while.
+func TestCarrierLostWhileHeld(t *testing.T) {
+	start(t, lab.Config{}, func(s *scenario) {
+		s.serve(0, s.VRAddr(0), s.router(0, "blip"))
+		s.holding = func() {
+			s.must(s.SetCarrier(0, false))
+			held := func() bool { state, err := daemon.ReadState(""); return err == nil && len(state.Temporary) == 1 }
+			s.eventually(15*time.Second, "NetworkManager gives the connection up", func() bool { return !held() })
+			s.must(s.SetCarrier(0, true))
+			s.eventually(5*time.Second, "the connection comes back", held)
+		}
+		s.seeded("blip")
+	})
+}
+
+// A second run must not take the first one's connection for a leftover.
+func TestSecondRun(t *testing.T) {
+	start(t, lab.Config{}, func(s *scenario) {
+		s.serve(0, s.VRAddr(0), s.router(0, "first"))
+		s.holding = func() {
+			d := daemon.Daemon{Log: logrus.New(), Config: config.Default(), Notify: func(string) {}}
+			if err := d.Run(s.Context()); !errors.Is(err, daemon.ErrRunning) {
+				s.Errorf("a second run: %v", err)
+			}
+			if state, err := daemon.ReadState(""); err != nil || state.Phase != daemon.Ready || len(state.Temporary) != 1 {
+				s.Errorf("state %+v, %v", state, err)
+			}
+		}
+		s.seeded("first")
+	})
+}
+
+// The default network is the owner's; a second NIC is left idle. Ours on the
+// second one goes as soon as the seed is there, and nothing is held.
+func TestIdleNICBesideTheOwners(t *testing.T) {
+	c := twoNICs(0)
+	c.Profiles = map[string]string{"owner.nmconnection": dhcpProfile}
+	start(t, c, func(s *scenario) {
+		s.serve(0, s.VRAddr(0), s.router(0, "owners"))
+		s.holding = func() {
+			s.eventually(3*time.Second, "the service ends by itself", func() bool {
+				state, err := daemon.ReadState("")
+				return err == nil && state.Ended != nil
+			})
+		}
+		s.seeded("owners")
 		s.ownerActive()
 	})
 }

@@ -122,6 +122,23 @@ func TestTwoNICsAlwaysTheDefaultOne(t *testing.T) {
 	}
 }
 
+// The default network's NIC appears a moment after the other one.
+func TestTwoNICsDefaultOneAppearsLater(t *testing.T) {
+	c := twoNICs(1)
+	c.NICs[1].Absent = true
+	start(t, c, func(s *scenario) {
+		s.serve(0, s.VRAddr(0), s.router(0, "eth0"))
+		s.after(300*time.Millisecond, func() error {
+			if err := s.AddNIC(1); err != nil {
+				return err
+			}
+			s.serve(1, s.VRAddr(1), s.router(1, "eth1"))
+			return nil
+		})
+		s.seeded("eth1")
+	})
+}
+
 // The default network's DHCP server is slower than the other network's by more
 // than any answer of a VR takes.
 func TestTwoNICsDefaultLeaseLate(t *testing.T) {

@@ -31,7 +31,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: demo PATH-OF-NM-CLOUD-SEED")
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	var err error
 	if lab.Inside() {
 		err = inside(ctx, os.Args[1])

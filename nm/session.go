@@ -1,0 +1,224 @@
+package nm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	gnm "github.com/Wifx/gonetworkmanager/v2"
+	"github.com/godbus/dbus/v5"
+	"github.com/google/uuid"
+)
+
+// session is what acting on one NetworkManager takes.
+type session struct {
+	*Network
+	bus     *bus
+	name    string // NetworkManager's unique name
+	world   *world
+	cleared map[dbus.ObjectPath]bool // devices without leftovers
+	saved   map[dbus.ObjectPath]bool // devices for which somebody saved a profile with our UUID
+}
+
+// session lives as long as one NetworkManager on the bus. It returns the
+// unique name of the next one ("" if there is none yet).
+func (n *Network) session(ctx context.Context, b *bus, owner string) (next string, err error) {
+	objects, loaded, err := b.load(ctx, owner, time.Now())
+	if err != nil {
+		return "", err
+	}
+	s := &session{Network: n, bus: b, name: owner, cleared: map[dbus.ObjectPath]bool{}, saved: map[dbus.ObjectPath]bool{}, world: &world{
+		objects:  objects,
+		mine:     map[dbus.ObjectPath]*activation{},
+		asked:    map[dbus.ObjectPath]int{},
+		refused:  map[dbus.ObjectPath]refusal{},
+		leftover: map[dbus.ObjectPath]bool{},
+		index:    interfaceIndex,
+		owner:    n.owner,
+	}}
+	defer func() {
+		if ctx.Err() != nil {
+			s.release(ctx)
+		}
+	}()
+	settled := n.settled
+	for {
+		select {
+		case <-settled:
+			settled = nil // once
+			if err := s.settle(ctx); err != nil {
+				return "", err
+			}
+		default:
+		}
+		if err := s.removeLeftovers(ctx); err != nil {
+			return "", err
+		}
+		p := s.world.decide(time.Now())
+		n.publish(p.view)
+		if acted, err := s.act(ctx, p); err != nil {
+			return "", err
+		} else if acted {
+			continue
+		}
+		var wake <-chan time.Time
+		if !p.wake.IsZero() {
+			wake = time.After(time.Until(p.wake))
+		}
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-settled: // seen to above
+		case <-wake:
+		case signal, ok := <-b.signals:
+			for more := true; more && ctx.Err() == nil; {
+				if !ok {
+					return "", errBusLost
+				}
+				if next, changed := b.newOwner(signal); changed {
+					return next, nil
+				}
+				if signal.Sender == owner && signal.Sequence > loaded {
+					s.world.objects.apply(signal, time.Now())
+					s.world.track(time.Now())
+				}
+				select {
+				case signal, ok = <-b.signals:
+				default:
+					more = false
+				}
+			}
+		}
+	}
+}
+
+// act carries out a plan. An error is one of the bus or of a NetworkManager
+// that does not answer: the session is over.
+func (s *session) act(ctx context.Context, p plan) (acted bool, err error) {
+	for _, path := range p.activate {
+		d := s.world.device(path)
+		log := s.log.WithField("device", d.name)
+		// Somebody may have taken the device since its last signal, and an
+		// activation would evict him.
+		props, err := s.bus.device(ctx, s.name, path)
+		if fatal(err) {
+			return true, fmt.Errorf("cannot look at %s: %w", d.name, err)
+		}
+		if state, _ := props["State"].Value().(uint32); err != nil || state != uint32(gnm.NmDeviceStateDisconnected) {
+			s.world.objects.add(path, interfaces{gnm.DeviceInterface: props}, time.Now())
+			continue
+		}
+		id := connectionUUID(d.name)
+		if s.saved[path] {
+			id = uuid.NewString()
+		}
+		profile, active, err := s.bus.activate(ctx, s.name, path, temporary(d.name, id))
+		if fatal(err) {
+			return true, fmt.Errorf("cannot activate a temporary connection on %s: %w", d.name, err)
+		}
+		if err != nil {
+			s.world.refuse(path, err, time.Now())
+			log.WithError(err).Warn("NetworkManager refused a temporary connection")
+			// A profile with the same UUID may be in the way: the owner removes it,
+			// others keep out of its way.
+			s.cleared[path], s.saved[path] = false, s.saved[path] || !s.owner
+			continue
+		}
+		s.world.mine[path] = &activation{profile: profile, active: active}
+		log.Debug("activated a temporary connection")
+	}
+	for _, path := range p.again {
+		mine := s.world.mine[path]
+		mine.again = true
+		s.world.asked[path]++
+		s.log.WithField("device", s.world.device(path).name).Info("no answer to DISCOVER, asking again")
+		if err := s.bus.deactivate(ctx, s.name, mine.active); fatal(err) {
+			return true, fmt.Errorf("cannot ask again for a lease: %w", err)
+		}
+	}
+	return len(p.activate)+len(p.again) > 0, nil
+}
+
+// fatal says whether an error came from the way to NetworkManager, not from it.
+func fatal(err error) bool {
+	var no dbus.Error
+	return err != nil && !errors.As(err, &no) && !errors.Is(err, errSaved)
+}
+
+// settle takes down what is not to be kept.
+func (s *session) settle(ctx context.Context) error {
+	s.world.settled, s.world.keep = true, s.keep
+	s.world.track(time.Now())
+	for path, mine := range s.world.mine {
+		if s.keep[s.world.device(path).name] {
+			continue
+		}
+		if err := s.bus.deactivate(ctx, s.name, mine.active); fatal(err) {
+			return fmt.Errorf("cannot take down a temporary connection: %w", err)
+		}
+	}
+	return nil
+}
+
+// removeLeftovers deletes the temporary connections of an earlier run, or of
+// ours before NetworkManager restarted: it then forgets that they were bound.
+// One that cannot be deleted is used like anybody's. It looks at each device
+// once, when it appears, which is some time after NetworkManager did.
+func (s *session) removeLeftovers(ctx context.Context) error {
+	if !s.owner || s.world.settled {
+		return nil
+	}
+	for path, ifaces := range s.world.objects.tree {
+		if _, wired := ifaces[wiredIface]; !wired || s.cleared[path] {
+			continue
+		}
+		s.cleared[path] = true
+		d := s.world.device(path)
+		removed, err := s.bus.remove(ctx, s.name, connectionUUID(d.name))
+		log := s.log.WithField("device", d.name)
+		switch {
+		case fatal(err):
+			return fmt.Errorf("cannot look for leftover connections: %w", err)
+		case err != nil:
+			s.saved[path] = errors.Is(err, errSaved)
+			log.WithError(err).Warn("cannot remove a temporary connection that was left behind")
+		case removed:
+			if d.temporary {
+				s.world.leftover[d.active] = true
+			}
+			log.Info("removed a temporary connection that was left behind")
+		}
+	}
+	return nil
+}
+
+// release takes our connections down and waits until NetworkManager has
+// deleted their profiles.
+func (s *session) release(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	var ours []dbus.ObjectPath
+	for _, mine := range s.world.mine {
+		// An error means that it is gone already, or goes with the bus connection.
+		_ = s.bus.deactivate(ctx, s.name, mine.active)
+		ours = append(ours, mine.active, mine.profile)
+	}
+	for slices.ContainsFunc(ours, s.world.objects.has) {
+		select {
+		case <-ctx.Done():
+			return
+		case signal, ok := <-s.bus.signals:
+			if !ok {
+				return
+			}
+			if _, changed := s.bus.newOwner(signal); changed {
+				return
+			}
+			if signal.Sender == s.name {
+				s.world.objects.apply(signal, time.Now())
+			}
+		}
+	}
+}
