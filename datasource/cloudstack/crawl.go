@@ -87,14 +87,20 @@ func leaves(ctx context.Context, c *client, server netip.Addr, keys []string, in
 			case err != nil:
 				return fmt.Errorf("key %q: %w", key, err)
 			}
-			if !utf8.Valid(value) {
+			text, whole := leaf(value)
+			if !whole {
 				inst.Warnings = append(inst.Warnings, fmt.Sprintf("key %q is not UTF-8: the bytes that are not are replaced", key))
 			}
-			inst.Metadata[key] = strings.ToValidUTF8(string(value), "\uFFFD")
+			inst.Metadata[key] = text
 			return nil
 		})
 	}
 	return group.Wait()
+}
+
+// leaf reads a value: text, and whether it is all there. YAML has no other.
+func leaf(value []byte) (text string, whole bool) {
+	return strings.ToValidUTF8(string(value), "\uFFFD"), utf8.Valid(value)
 }
 
 // parseIndex reads the index: a key a line. What is not a plain name would

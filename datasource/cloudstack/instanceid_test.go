@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/datasource"
 )
@@ -78,6 +79,18 @@ func FuzzInstanceID(f *testing.F) {
 		}
 		if again, err := instanceID([]byte(id)); again != id || err != nil {
 			t.Fatalf("%q is %q, %v the second time", id, again, err)
+		}
+	})
+}
+
+func FuzzLeaf(f *testing.F) {
+	for _, value := range []string{"", "web-1", "\\u00FC", "a\nb\n", "\xfc", "\xed\xa0\x80", "\U0001f600"} {
+		f.Add([]byte(value))
+	}
+	f.Fuzz(func(t *testing.T, value []byte) {
+		text, whole := leaf(value)
+		if !utf8.ValidString(text) || whole != (text == string(value)) {
+			t.Errorf("%q became %q, %v", value, text, whole)
 		}
 	})
 }
