@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/datasource"
 )
@@ -13,14 +14,17 @@ import (
 // https://yaml.org/spec/1.1/#simple%20key/
 const maxSimpleKey = 1000
 
-// MetaData renders the meta-data document that cloud-init reads with PyYAML:
-// a mapping of strings, one key per line, sorted.
+// MetaData renders the meta-data document that cloud-init reads with PyYAML: a
+// mapping, one key per line, sorted.
 //
-// cloud-init's own crawl yields nothing but strings, so each key and value must
-// come back as the same string, also `yes`, `0123` or `12:30:45`. Therefore it
-// is a YAML flow mapping in which every string is quoted and every character
-// ASCII; up to U+FFFF it is JSON, too. Invalid UTF-8 becomes U+FFFD. A local-hostname without a
-// dot is completed to an FQDN; a missing instance-id is taken from inst.ID.
+// Each key and value must come back as cloud-init's own crawl would have it:
+// the same string, also `yes`, `0123` or `12:30:45`, or, of a value of several
+// lines such as several SSH keys, the list of them (MetadataLeafDecoder in
+// cloudinit/sources/helpers/ec2.py; a JSON object, which it would decode, stays
+// a string). Therefore it is a YAML flow mapping in which every string is quoted
+// and every character ASCII; up to U+FFFF it is JSON, too. Invalid UTF-8 becomes
+// U+FFFD. A local-hostname without a dot is completed to an FQDN; a missing
+// instance-id is taken from inst.ID.
 func MetaData(inst *datasource.Instance) []byte {
 	values := make(map[string]string, len(inst.Metadata)+1)
 	for _, key := range slices.Sorted(maps.Keys(inst.Metadata)) {
@@ -47,9 +51,38 @@ func MetaData(inst *datasource.Instance) []byte {
 		}
 		b = append(b, written...)
 		b = append(b, ": "...)
-		b = quote(b, values[key])
+		b = value(b, values[key])
 	}
 	return append(b, "\n}\n"...)
+}
+
+// value appends a string, or the list of its lines.
+func value(b []byte, s string) []byte {
+	s = string([]rune(s))
+	object := strings.TrimSpace(s)
+	if !strings.Contains(s, "\n") || strings.HasPrefix(object, "{") && strings.HasSuffix(object, "}") {
+		return quote(b, s)
+	}
+	b = append(b, '[')
+	for i, line := range splitLines(s) {
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = quote(b, line)
+	}
+	return append(b, ']')
+}
+
+// splitLines is Python's str.splitlines: more than \n ends a line, and the last
+// end begins no further one.
+func splitLines(s string) []string {
+	s = strings.Map(func(r rune) rune {
+		if strings.ContainsRune("\r\v\f\x1c\x1d\x1e\u0085\u2028\u2029", r) {
+			return '\n'
+		}
+		return r
+	}, strings.ReplaceAll(s, "\r\n", "\n"))
+	return strings.Split(strings.TrimSuffix(s, "\n"), "\n")
 }
 
 // quote appends s as a double-quoted YAML string.

@@ -2,7 +2,6 @@ package seed
 
 import (
 	"bufio"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -19,16 +18,26 @@ import (
 	"github.com/nm-cloud-seed/nm-cloud-seed/datasource"
 )
 
-// loadScript reads one base64 document per line and answers with what
-// yaml.safe_load, the loader of cloud-init, makes of it, as JSON per line.
+// loadScript reads a document and what went into it, as JSON per line, and
+// answers with what yaml.safe_load, the loader of cloud-init, makes of the
+// document, and with what cloud-init's crawl makes of the values.
 const loadScript = `
-import base64, json, sys
+import json, sys
 import yaml
+
+def decoded(value):
+    text = value.strip()
+    if "\n" in value and not (text.startswith("{") and text.endswith("}")):
+        return value.splitlines()
+    return value
+
 for line in sys.stdin:
+    case = json.loads(line)
     try:
-        answer = {"got": yaml.safe_load(base64.b64decode(line).decode("utf-8"))}
+        answer = {"got": yaml.safe_load(case["doc"])}
     except Exception as e:
         answer = {"error": repr(e)[:300]}
+    answer["want"] = {k: decoded(v) for k, v in case["values"].items()}
     print(json.dumps(answer), flush=True)
 `
 
@@ -62,31 +71,39 @@ var startPyYAML = sync.OnceValues(func() (*pyYAML, error) {
 	return &pyYAML{in, bufio.NewReader(out)}, cmd.Start()
 })
 
-// load returns what PyYAML makes of a document.
-func load(t *testing.T, doc []byte) any {
+// check compares what PyYAML makes of the document of these values with what
+// cloud-init's crawl would have made of them.
+func check(t *testing.T, values map[string]string) {
 	t.Helper()
 	p, err := startPyYAML()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := fmt.Fprintln(p.in, base64.StdEncoding.EncodeToString(doc)); err != nil {
+	doc := MetaData(&datasource.Instance{Metadata: values})
+	valid := map[string]string{}
+	for k, v := range values {
+		valid[string([]rune(k))] = string([]rune(v))
+	}
+	line, err := json.Marshal(map[string]any{"doc": string(doc), "values": valid})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Fprintf(p.in, "%s\n", line); err != nil {
 		t.Fatalf("cannot ask PyYAML: %v", err)
 	}
-	line, err := p.out.ReadBytes('\n')
-	if err != nil {
+	if line, err = p.out.ReadBytes('\n'); err != nil {
 		t.Fatalf("cannot hear PyYAML: %v", err)
 	}
 	var answer struct {
-		Got   any    `json:"got"`
-		Error string `json:"error"`
+		Got, Want any
+		Error     string
 	}
 	if err := json.Unmarshal(line, &answer); err != nil {
 		t.Fatal(err)
 	}
-	if answer.Error != "" {
-		return "error: " + answer.Error
+	if diff := cmp.Diff(answer.Want, answer.Got); diff != "" || answer.Error != "" {
+		t.Errorf("PyYAML reads something else (-want +got), %s:\n%.2000s\nfrom %.2000q", answer.Error, diff, doc)
 	}
-	return answer.Got
 }
 
 // awkward are strings that one YAML reader or another takes for something else.
@@ -123,14 +140,7 @@ func TestMetaDataInPyYAML(t *testing.T) {
 	}
 
 	for _, m := range cases {
-		doc := MetaData(&datasource.Instance{Metadata: m})
-		want := map[string]any{}
-		for k, v := range m {
-			want[k] = v
-		}
-		if diff := cmp.Diff(any(want), load(t, doc)); diff != "" {
-			t.Errorf("PyYAML reads something else (-want +got):\n%.2000s\nfrom %.2000q", diff, doc)
-		}
+		check(t, m)
 	}
 }
 
@@ -178,8 +188,10 @@ func TestMetaDataText(t *testing.T) {
 			"{\n  \"k\\ufffd\\ufffd\": \"a\\ufffd(\\ufffd\\ufffd\\ufffd\"\n}\n"},
 		{"keys that become equal: the last one, not both", datasource.Instance{Metadata: map[string]string{"k\x80": "1", "k\x81": "2", "k\x82": "3", "k\xfd": "4", "k\xfe": "5", "k\xff": "6"}},
 			"{\n  \"k\\ufffd\": \"6\"\n}\n"},
-		{"escapes", datasource.Instance{Metadata: map[string]string{"k": "\"\\\n\r\t\x00\x7fä\u0085\U0001f600</"}},
-			"{\n  \"k\": \"\\\"\\\\\\n\\r\\t\\u0000\\u007f\\u00e4\\u0085\\U0001f600</\"\n}\n"},
+		{"several lines", datasource.Instance{Metadata: map[string]string{"k": "a\r\nb\u2028\nc\n", "n": "\n", "r": "a\rb", "z": "{\n}"}},
+			"{\n  \"k\": [\"a\", \"b\", \"\", \"c\"],\n  \"n\": [\"\"],\n  \"r\": \"a\\rb\",\n  \"z\": \"{\\n}\"\n}\n"},
+		{"escapes", datasource.Instance{Metadata: map[string]string{"k": "\"\\\r\t\x00\x7fä\u0085\U0001f600</"}},
+			"{\n  \"k\": \"\\\"\\\\\\r\\t\\u0000\\u007f\\u00e4\\u0085\\U0001f600</\"\n}\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if diff := cmp.Diff(tt.want, string(MetaData(&tt.inst))); diff != "" {
@@ -207,10 +219,6 @@ func FuzzMetaData(f *testing.F) {
 		if len(key) > 4096 || len(value) > 64<<10 { // the crawler's limits are lower
 			return
 		}
-		doc := MetaData(&datasource.Instance{Metadata: map[string]string{key: value}})
-		want := map[string]any{string([]rune(key)): string([]rune(value))}
-		if diff := cmp.Diff(any(want), load(t, doc)); diff != "" {
-			t.Errorf("PyYAML reads something else (-want +got):\n%.2000s\nfrom %.2000q", diff, doc)
-		}
+		check(t, map[string]string{key: value})
 	})
 }
