@@ -5,7 +5,7 @@ LINT     = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.1
 PARALLEL = 8 # lab tests mostly wait
 FUZZTIME ?= 10s
 
-.PHONY: help build demo test test-user lint fuzz packages-demo packages-test clean
+.PHONY: help build demo test test-user lint fuzz bench packages-demo packages-test clean
 
 help: ## show this help
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -30,11 +30,16 @@ lint: ## golangci-lint with the project's rules
 fuzz: ## each fuzz target for FUZZTIME
 	test/fuzz $(FUZZTIME)
 
+bench: build ## compare with cloud-init's crawl and a script: docs/performance.md
+	@test/packages network-manager dbus dnsmasq-base iproute2 curl mmdebstrap
+	mkdir -p docs
+	$(GO) run ./test/bench build/nm-cloud-seed docs/performance.md
+
 packages-demo:
 	@test/packages network-manager dbus dnsmasq-base iproute2
 
 packages-test:
-	@test/packages network-manager dbus dnsmasq-base iproute2 python3-yaml gcc libc6-dev
+	@test/packages network-manager dbus dnsmasq-base iproute2 mmdebstrap python3-yaml gcc libc6-dev
 
 clean: ## remove what was built
 	rm -rf build dist
