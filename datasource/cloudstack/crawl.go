@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -29,36 +30,70 @@ var standard = []string{
 	"instance-id", "local-hostname", "local-ipv4", "public-hostname", "public-ipv4", "public-keys", "service-offering", "vm-id",
 }
 
-// crawl fetches all that a VR has for this VM: index and user-data at the same
-// time, then the values of the index's keys over at most four connections. A
-// value that is missing (404), refused (another 4xx) or breaks a limit is left
-// out; any other failure fails the whole, so that an instance is complete or not there at all.
-func crawl(ctx context.Context, c *client, server netip.Addr, id string) (*datasource.Instance, error) {
+// head are the two requests that are sent along with a candidate's first
+// question, since a round trip saved is a round trip saved at each boot.
+type head struct {
+	cancel          context.CancelFunc
+	index, userData <-chan reply
+}
+
+type reply struct {
+	body []byte
+	err  error
+}
+
+// begin asks for index and user-data. The answers of a candidate that turns out
+// to be none are not waited for.
+func (c *client) begin(ctx context.Context, server netip.Addr) *head {
+	ctx, cancel := context.WithCancel(ctx)
+	get := func(path string, limit int64, timeout time.Duration) <-chan reply {
+		answers := make(chan reply, 1)
+		go func() {
+			body, err := c.get(ctx, server, path, limit, timeout)
+			answers <- reply{body, err}
+		}()
+		return answers
+	}
+	return &head{
+		cancel:   cancel,
+		index:    get("/latest/meta-data/", maxIndex, leafTimeout),
+		userData: get("/latest/user-data", maxUserData, dataTimeout),
+	}
+}
+
+// crawl fetches all that a VR has for this VM: the values of the index's keys
+// over at most four connections, while the user-data is under way. A value that
+// is missing (404), refused (another 4xx) or breaks a limit is left out; any
+// other failure fails the whole, so that an instance is complete or not there at
+// all.
+func crawl(ctx context.Context, c *client, server netip.Addr, id string, h *head) (*datasource.Instance, error) {
+	defer h.cancel()
 	inst := &datasource.Instance{ID: id, Metadata: map[string]string{"instance-id": id}}
 	all, ctx := errgroup.WithContext(ctx)
 	all.Go(func() error {
-		data, err := c.get(ctx, server, "/latest/user-data", maxUserData, dataTimeout)
-		if err != nil && !errors.Is(err, errNotFound) {
-			return fmt.Errorf("user-data: %w", err)
+		data := <-h.userData
+		if data.err != nil && !errors.Is(data.err, errNotFound) {
+			return fmt.Errorf("user-data: %w", data.err)
 		}
-		inst.UserData = data
+		inst.UserData = data.body
 		return nil
 	})
 	all.Go(func() error {
-		index, err := c.get(ctx, server, "/latest/meta-data/", maxIndex, leafTimeout)
-		if errors.Is(err, errNotFound) {
+		index := <-h.index
+		if errors.Is(index.err, errNotFound) {
 			return fmt.Errorf("%w: the index does not exist yet", datasource.ErrNotReady)
 		}
-		if err != nil {
-			return fmt.Errorf("index: %w", err)
+		if index.err != nil {
+			return fmt.Errorf("index: %w", index.err)
 		}
-		keys, warnings := parseIndex(index)
+		keys, warnings := parseIndex(index.body)
 		if len(keys) == 0 {
 			return fmt.Errorf("%w: the index is empty", datasource.ErrNotReady)
 		}
 		inst.Warnings = warnings
 		return leaves(ctx, c, server, keys, inst)
 	})
+	context.AfterFunc(ctx, h.cancel) // one that failed ends the others
 	if err := all.Wait(); err != nil {
 		return nil, err
 	}

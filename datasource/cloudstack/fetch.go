@@ -102,6 +102,8 @@ func (f *Fetcher) Fetch(ctx context.Context, views <-chan lease.View) (*datasour
 
 // attempt is one round: choose a VR, then fetch all from it.
 func (f *Fetcher) attempt(ctx context.Context, v *viewer) (*datasource.Instance, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	p, err := f.search(ctx, v)
 	if err != nil {
 		return nil, err
@@ -109,7 +111,7 @@ func (f *Fetcher) attempt(ctx context.Context, v *viewer) (*datasource.Instance,
 	origin := datasource.Origin{Server: p.answered, Role: p.role, Device: p.device, Domain: p.lease.Domain}
 	f.Found(origin)
 	log := f.Log.WithFields(logrus.Fields{"server": p.answered, "device": p.device})
-	inst, err := crawl(ctx, p.client, p.answered, p.id)
+	inst, err := crawl(ctx, p.client, p.answered, p.id, p.head)
 	if err != nil {
 		if ctx.Err() == nil || f.crawled == "" { // the end says less than what went wrong before it
 			f.crawled = fmt.Sprintf("cannot fetch the metadata from %s: %v", p.answered, err)

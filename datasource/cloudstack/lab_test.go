@@ -215,7 +215,7 @@ func (l *lab) crawl() (*datasource.Instance, error) {
 	defer cancel()
 	c := newClient(l.lease(0), l.port)
 	defer c.close()
-	inst, err := crawl(ctx, c, l.addr(0), vmID)
+	inst, err := crawl(ctx, c, l.addr(0), vmID, c.begin(ctx, l.addr(0)))
 	return inst, l.note(inst, err)
 }
 

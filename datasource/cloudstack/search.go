@@ -95,6 +95,7 @@ type probe struct {
 	err      error      // why it is not the one
 	answered netip.Addr // who gave the id
 	id       string     // a sane instance-id
+	head     *head      // what else was asked of it
 }
 
 // round is one search over all candidates.
@@ -203,8 +204,8 @@ func passing(err error) bool {
 
 // search asks candidates until one has answered with a sane instance-id. It
 // follows changes of the view, and fails when all that is there has failed.
-func (f *Fetcher) search(ctx context.Context, v *viewer) (*probe, error) {
-	ctx, cancel := context.WithCancel(ctx)
+func (f *Fetcher) search(attempt context.Context, v *viewer) (*probe, error) {
+	ctx, cancel := context.WithCancel(attempt)
 	defer cancel()
 	r := &round{view: v.view, first: v.first, asked: f.asked, probes: map[candidate]*probe{}}
 	type result struct{ of, is *probe }
@@ -219,7 +220,7 @@ func (f *Fetcher) search(ctx context.Context, v *viewer) (*probe, error) {
 			p.client = f.client(p.lease)
 			is := *p // the round's own is not touched outside its goroutine
 			go func() {
-				f.ask(ctx, &is)
+				f.ask(ctx, attempt, &is)
 				is.done, is.ended = true, time.Now()
 				select {
 				case results <- result{p, &is}:
@@ -276,8 +277,9 @@ var (
 	errKnown  = errors.New("data-server is somebody who was asked already")
 )
 
-// ask asks one candidate for the instance-id.
-func (f *Fetcher) ask(ctx context.Context, p *probe) {
+// ask asks one candidate for the instance-id, and for index and user-data, which
+// may be read as long as the attempt lasts.
+func (f *Fetcher) ask(ctx, attempt context.Context, p *probe) {
 	servers := []netip.Addr{p.server}
 	if p.role == roleDataServer {
 		found, err := p.client.resolve(ctx, p.lease)
@@ -294,6 +296,7 @@ func (f *Fetcher) ask(ctx context.Context, p *probe) {
 	for _, server := range servers {
 		var body []byte
 		limit := probeTimeout / time.Duration(len(servers))
+		p.head = p.client.begin(attempt, server)
 		body, p.err = p.client.get(ctx, server, "/latest/meta-data/instance-id", maxLeaf, limit)
 		if p.err == nil {
 			p.id, p.err = instanceID(body)
@@ -305,6 +308,7 @@ func (f *Fetcher) ask(ctx context.Context, p *probe) {
 			p.answered = server
 			return
 		}
+		p.head.cancel()
 	}
 }
 
