@@ -174,6 +174,8 @@ func (w *world) look(p *plan, d device, now time.Time) {
 		say(lease.Waiting, "the activation of %q failed", d.connection)
 	case d.state == gnm.NmDeviceStateDeactivating:
 		say(lease.Waiting, "%q is being deactivated", d.connection)
+	case !w.objects.has(d.active): // between two states: what it has is as good as gone
+		say(lease.Waiting, "its connection is changing")
 	case w.leftover[d.active]:
 		say(lease.Waiting, "removing a temporary connection that was left behind")
 	default: // an activation in progress, or done

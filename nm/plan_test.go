@@ -93,6 +93,7 @@ func TestDecide(t *testing.T) {
 		"ours, on its way down":       {[]part{eth(30, ours, profiles, since(time.Hour))}, waiting("waiting for NetworkManager", 0)},
 		"taken over":                  {[]part{eth(70, ours, retake, since(time.Hour))}, waiting(`"Wired 1" is being`, 0)},
 		"taken over, with a lease":    {[]part{eth(100, ours, retake, dhcp, address("10.1.1.2", nil))}, leased("10.1.1.2/24", false)},
+		"its connection has gone":     {[]part{eth(100, dhcp, address("10.1.1.2", nil))}, waiting("its connection is changing", 0)},
 		"leftover, being removed":     {[]part{eth(100, leftover, removing, dhcp, address("10.1.1.2", nil))}, waiting("left behind", 0)},
 		"leftover that stays":         {[]part{eth(100, leftover, dhcp, address("10.1.1.2", nil))}, leased("10.1.1.2/24", false)},
 		"leftover that stays, asking": {[]part{eth(70, leftover, since(time.Hour))}, waiting("being activated", 0)},

@@ -245,6 +245,10 @@ func TestCarrierLostWhileHeld(t *testing.T) {
 			s.eventually(15*time.Second, "NetworkManager gives the connection up", func() bool { return !held() })
 			s.must(s.SetCarrier(0, true))
 			s.eventually(5*time.Second, "the connection comes back", held)
+			if s.Failed() {
+				state, err := daemon.ReadState("")
+				s.Logf("state %+v, %v", state, err)
+			}
 		}
 		s.seeded("blip")
 	})
