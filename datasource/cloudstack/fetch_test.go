@@ -170,9 +170,6 @@ func TestFetchTriesAgain(t *testing.T) {
 
 // Silence lasts as long as the timeouts do, so the cases run at the same time.
 func TestFetchAfterSilence(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes 10 s")
-	}
 	t.Parallel()
 	var all sync.WaitGroup
 	for _, path := range []string{indexPath + "instance-id", indexPath, keyPath} {
