@@ -34,6 +34,20 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestLookFails: a device that cannot be looked at before it is activated is
+// tried again, and its further signals are no trouble.
+func TestLookFails(t *testing.T) {
+	t.Parallel()
+	bus, manager := lab(t)
+	manager.Fail("GetAll", nmtest.Fault{Error: "org.freedesktop.DBus.Error.NoReply"})
+	s := start(t, bus, Options{Owner: true})
+	s.until("a failure", says("eth0", "told to refuse"))
+	manager.Set(nmtest.Root+"/Devices/1", gnm.DeviceInterface, map[string]any{"Mtu": uint32(1400)})
+	manager.Fail("GetAll", nmtest.Fault{})
+	s.until("a lease", leased(1))
+	s.stop(patience)
+}
+
 // TestHung: a NetworkManager that does not answer is given up after
 // callTimeout, and works when it recovers.
 func TestHung(t *testing.T) {

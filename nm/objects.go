@@ -67,6 +67,9 @@ func (o *objects) add(path dbus.ObjectPath, ifaces interfaces, now time.Time) {
 		if o.tree[path] == nil {
 			o.tree[path] = interfaces{}
 		}
+		if props == nil {
+			props = properties{}
+		}
 		o.tree[path][name] = props
 		if name == gnm.DeviceInterface {
 			o.since[path] = now

@@ -106,7 +106,11 @@ func (s *session) act(ctx context.Context, p plan) (acted bool, err error) {
 		if fatal(err) {
 			return true, fmt.Errorf("cannot look at %s: %w", d.name, err)
 		}
-		if state, _ := props["State"].Value().(uint32); err != nil || state != uint32(gnm.NmDeviceStateDisconnected) {
+		if err != nil {
+			s.world.refuse(path, err, time.Now())
+			continue
+		}
+		if state, _ := props["State"].Value().(uint32); state != uint32(gnm.NmDeviceStateDisconnected) {
 			s.world.objects.add(path, interfaces{gnm.DeviceInterface: props}, time.Now())
 			continue
 		}
@@ -167,7 +171,7 @@ func (s *session) settle(ctx context.Context) error {
 // One that cannot be deleted is used like anybody's. It looks at each device
 // once, when it appears, which is some time after NetworkManager did.
 func (s *session) removeLeftovers(ctx context.Context) error {
-	if !s.owner || s.world.settled {
+	if !s.owner {
 		return nil
 	}
 	for path, ifaces := range s.world.objects.tree {
@@ -176,6 +180,9 @@ func (s *session) removeLeftovers(ctx context.Context) error {
 		}
 		s.cleared[path] = true
 		d := s.world.device(path)
+		if s.world.settled && s.keep[d.name] { // taken up again, see track
+			continue
+		}
 		removed, err := s.bus.remove(ctx, s.name, connectionUUID(d.name))
 		log := s.log.WithField("device", d.name)
 		switch {

@@ -98,7 +98,7 @@ func watchStatus(ctx context.Context, w io.Writer, show func(io.Writer, daemon.S
 					return exit{exitFailed, err}
 				}
 			}
-			if s.Ended != nil || s.Phase == daemon.Failed {
+			if s.Ended != nil {
 				return end
 			}
 		}

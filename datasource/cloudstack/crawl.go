@@ -1,6 +1,7 @@
 package cloudstack
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,12 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/datasource"
+)
+
+// Paths on the VR; a key's value is below the index.
+const (
+	indexPath    = "/latest/meta-data/"
+	userDataPath = "/latest/user-data"
 )
 
 const (
@@ -56,8 +63,8 @@ func (c *client) begin(ctx context.Context, server netip.Addr) *head {
 	}
 	return &head{
 		cancel:   cancel,
-		index:    get("/latest/meta-data/", maxIndex, leafTimeout),
-		userData: get("/latest/user-data", maxUserData, dataTimeout),
+		index:    get(indexPath, maxIndex, leafTimeout),
+		userData: get(userDataPath, maxUserData, dataTimeout),
 	}
 }
 
@@ -72,6 +79,10 @@ func crawl(ctx context.Context, c *client, server netip.Addr, id string, h *head
 	all, ctx := errgroup.WithContext(ctx)
 	all.Go(func() error {
 		data := <-h.userData
+		if errors.Is(data.err, errNotFound) || data.err == nil && len(data.body) == 0 {
+			// It was asked for when the VR may not have had the instance yet.
+			data.body, data.err = c.get(ctx, server, userDataPath, maxUserData, dataTimeout)
+		}
 		if data.err != nil && !errors.Is(data.err, errNotFound) {
 			return fmt.Errorf("user-data: %w", data.err)
 		}
@@ -80,6 +91,9 @@ func crawl(ctx context.Context, c *client, server netip.Addr, id string, h *head
 	})
 	all.Go(func() error {
 		index := <-h.index
+		if errors.Is(index.err, errNotFound) || index.err == nil && !bytes.Contains(index.body, []byte("instance-id")) {
+			index.body, index.err = c.get(ctx, server, indexPath, maxIndex, leafTimeout) // likewise
+		}
 		if errors.Is(index.err, errNotFound) {
 			return fmt.Errorf("%w: the index does not exist yet", datasource.ErrNotReady)
 		}
@@ -89,6 +103,9 @@ func crawl(ctx context.Context, c *client, server netip.Addr, id string, h *head
 		keys, warnings := parseIndex(index.body)
 		if len(keys) == 0 {
 			return fmt.Errorf("%w: the index is empty", datasource.ErrNotReady)
+		}
+		if !bytes.Contains(index.body, []byte("instance-id")) { // each VR's has it, if only in another key's name
+			return fmt.Errorf("%w: the index is not complete", datasource.ErrNotReady)
 		}
 		inst.Warnings = warnings
 		return leaves(ctx, c, server, keys, inst)
@@ -110,7 +127,7 @@ func leaves(ctx context.Context, c *client, server netip.Addr, keys []string, in
 			continue
 		}
 		group.Go(func() error {
-			value, err := c.get(ctx, server, "/latest/meta-data/"+key, maxLeaf, leafTimeout)
+			value, err := c.get(ctx, server, indexPath+key, maxLeaf, leafTimeout)
 			mu.Lock()
 			defer mu.Unlock()
 			switch {

@@ -18,10 +18,29 @@ import (
 	"github.com/nm-cloud-seed/nm-cloud-seed/datasource/cloudstack/vrtest"
 )
 
-const (
-	indexPath    = "/latest/meta-data/"
-	userDataPath = "/latest/user-data"
-)
+// Index and user-data are asked for along with the instance-id, so they may be
+// of a moment when the VR did not have the instance yet.
+func TestEarlyAnswersAreAskedAgain(t *testing.T) {
+	t.Parallel()
+	for name, early := range map[string][]vrtest.Fault{
+		"404":                  {{Match: vrtest.Path(indexPath), Times: 1, Status: 404}, {Match: vrtest.Path(userDataPath), Times: 1, Status: 404}},
+		"empty":                {{Match: vrtest.Path(indexPath), Times: 1, Empty: true}, {Match: vrtest.Path(userDataPath), Times: 1, Empty: true}},
+		"index without the id": {{Match: vrtest.Path(indexPath), Times: 1, Body: []byte("service-offering\n")}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l, vm := newLab(t, 1), example()
+			l.vr(0, vm, early...)
+			inst, err := l.crawl()
+			if err != nil || string(inst.UserData) != string(vm.UserData) {
+				t.Fatalf("got %v, %v", inst, err)
+			}
+			if diff := cmp.Diff(values(vm), inst.Metadata); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
 
 func TestCrawlKeys(t *testing.T) {
 	t.Parallel()
@@ -168,6 +187,7 @@ func TestCrawlManyKeys(t *testing.T) {
 		vm.Set(fmt.Sprintf("key-%03d", i), fmt.Sprint(i))
 	}
 	vm.Set("vm-id", vmID)
+	vm.Set("instance-id", vmID)
 	l.vr(0, vm)
 	inst, err := l.crawl()
 	if err != nil {

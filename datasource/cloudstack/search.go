@@ -123,7 +123,7 @@ func (r *round) next(now time.Time) step {
 			s.wake = t
 		}
 	}
-	var again []*probe // may do better next time
+	var again []*probe // that may do better next time
 	for i, l := range rank(r.view.Leases) {
 		if i == 0 && !l.Default() {
 			end := r.first.Add(grace)
@@ -153,8 +153,8 @@ func (r *round) next(now time.Time) step {
 			case p.err == nil:
 				s.winner = p
 				return s
-			case passing(p.err):
-				failed = false
+			default:
+				failed = failed && !passing(p.err)
 				again = append(again, p)
 			}
 			if end := p.started.Add(silence); !p.done && now.Before(end) {
@@ -177,8 +177,12 @@ func (r *round) next(now time.Time) step {
 		return s // the next round asks everybody again
 	}
 	for _, p := range again {
-		if now.Before(p.ended.Add(retry)) {
-			wakeAt(p.ended.Add(retry))
+		due := p.ended.Add(retry)
+		if !passing(p.err) {
+			due = p.ended.Add(3 * retry)
+		}
+		if now.Before(due) {
+			wakeAt(due)
 		} else {
 			s.start = append(s.start, &probe{candidate: p.candidate, lease: p.lease, started: now})
 		}
@@ -297,7 +301,7 @@ func (f *Fetcher) ask(ctx, attempt context.Context, p *probe) {
 		var body []byte
 		limit := probeTimeout / time.Duration(len(servers))
 		p.head = p.client.begin(attempt, server)
-		body, p.err = p.client.get(ctx, server, "/latest/meta-data/instance-id", maxLeaf, limit)
+		body, p.err = p.client.get(ctx, server, indexPath+"instance-id", maxLeaf, limit)
 		if p.err == nil {
 			p.id, p.err = instanceID(body)
 		}

@@ -137,6 +137,13 @@ func TestSearchTwoDevices(t *testing.T) {
 			append(ask0, "900ms "+server0+" wins")},
 		{"certain failure", 1, both, refuse,
 			append(ask0, "1ms ask "+router0, "2ms ask "+data0, "3ms ask "+server1, "4ms "+server1+" wins")},
+		{"silent, while others fail slowly", 1, []arrival{at(0, known(leases(eth0, eth1, eth2)))}, answers{
+			router0: no(3*time.Second, errForeign), data0: no(3*time.Second, errForeign),
+			server0: append(no(probeTimeout, errSilent), is(1*ms)...), server1: no(3*time.Second, unix.EHOSTUNREACH), "eth2 10.3.0.1": no(3*time.Second, unix.EHOSTUNREACH),
+		}, []string{
+			"0s ask " + server0, "1s ask " + router0, "2s ask " + data0, "3s ask " + server1, "5s ask eth2 10.3.0.1",
+			"7s ask " + router0, "7s ask " + server1, "8s ask " + server0, "8s ask " + data0, "8.001s " + server0 + " wins",
+		}},
 		{"silent", 1, both, answers{server1: is(1 * ms)},
 			append(ask0, "1s ask "+router0, "2s ask "+data0, "3s ask "+server1, "3.001s "+server1+" wins")},
 		{"late answer wins while the other device is asked", 1, both, answers{server0: is(3100 * ms), server1: is(900 * ms)},

@@ -42,13 +42,16 @@ type Daemon struct {
 // there was nothing to do; the error of a failed run says what was tried. The
 // context's end (SIGTERM) ends everything and leaves no connection behind.
 func (d *Daemon) Run(ctx context.Context) error {
-	d.state = State{Started: time.Now()}
+	d.state = State{Started: time.Now(), Process: thisProcess()}
 	if err := atomicfile.MkdirAll(filepath.Join(d.Root, RunDir), 0o755); err != nil {
 		return d.fail(err)
 	}
 	unlock, err := lock(d.Root)
-	if err != nil {
+	if errors.Is(err, ErrRunning) {
 		return err // the other one goes on, and so does its state
+	}
+	if err != nil {
+		return d.fail(err)
 	}
 	defer unlock()
 	d.say(Starting, "starting")

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -167,11 +168,6 @@ func TestReadState(t *testing.T) {
 func TestProgressAfterTheEnd(t *testing.T) {
 	root := machine(t, map[string]string{filepath.Join(RunDir, "x"): ""})
 	d, notified := newDaemon(root, config.Default())
-	unlock, err := lock(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unlock()
 	d.say(Ready, "seeded")
 	d.progress(Progress{Phase: Fetching, Text: "late", View: lease.View{
 		Running: true,
@@ -197,7 +193,9 @@ func TestExtendTimeout(t *testing.T) {
 	}
 }
 
-func TestKilledRun(t *testing.T) {
+func TestTwoRuns(t *testing.T) {
+	old := unix.Umask(0o077)
+	defer unix.Umask(old)
 	root := machine(t, map[string]string{filepath.Join(RunDir, "x"): ""})
 	unlock, err := lock(root)
 	if err != nil {
@@ -206,15 +204,52 @@ func TestKilledRun(t *testing.T) {
 	if _, err := lock(root); !errors.Is(err, ErrRunning) {
 		t.Errorf("a second lock: %v", err)
 	}
-	d, _ := newDaemon(root, config.Default())
-	d.tell(func(s *State) { s.Phase, s.Text, s.Temporary = Searching, "asking", []string{"eth0"} })
-	if s, err := ReadState(root); err != nil || s.Phase != Searching || len(s.Temporary) != 1 {
-		t.Errorf("while it runs: %+v, %v", s, err)
+	if info, err := os.Stat(filepath.Join(root, lockPath)); err != nil || info.Mode() != 0o600 {
+		t.Errorf("lock file: %v, %v", info.Mode(), err)
 	}
 	unlock()
-	if s, err := ReadState(root); err != nil || s.Phase != Failed || !strings.Contains(s.Text, "was killed while it was searching: asking") || len(s.Temporary) != 0 {
-		t.Errorf("after its end: %+v, %v", s, err)
+	if unlock, err = lock(root); err != nil {
+		t.Errorf("after the end: %v", err)
+	} else {
+		unlock()
 	}
+}
+
+func TestKilledRun(t *testing.T) {
+	child := exec.Command("sleep", "1000")
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	start, err := startTime(child.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, phase := range []Phase{Searching, Ready} {
+		root := machine(t, map[string]string{filepath.Join(RunDir, "x"): ""})
+		d, _ := newDaemon(root, config.Default())
+		d.state.Process = process{child.Process.Pid, start}
+		d.tell(func(s *State) { s.Phase, s.Text, s.Temporary = phase, "text", []string{"eth0"} })
+		defer func() {
+			s, err := ReadState(root)
+			if err != nil || s.Ended == nil || len(s.Temporary) != 0 {
+				t.Errorf("after its end: %+v, %v", s, err)
+			}
+			if killed := strings.Contains(s.Text, "was killed while it was searching: text"); killed != (phase == Searching) {
+				t.Errorf("after its end in %s: %+v", phase, s)
+			}
+		}()
+		if s, err := ReadState(root); err != nil || s.Phase != phase || s.Ended != nil || len(s.Temporary) != 1 {
+			t.Errorf("while it runs: %+v, %v", s, err)
+		}
+	}
+	if other := (process{child.Process.Pid, start + "0"}); !other.gone() {
+		t.Error("a process of the same id and another start is taken for it")
+	}
+	if p := thisProcess(); p.gone() || p.ID != os.Getpid() || (process{}).gone() {
+		t.Errorf("this process: %+v", p)
+	}
+	_ = child.Process.Kill()
+	_ = child.Wait()
 }
 
 // A console that nobody reads must not hold up the boot.

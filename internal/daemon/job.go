@@ -37,7 +37,7 @@ type Progress struct {
 // it returns are closed. They are never nil.
 func (j Job) Fetch(ctx context.Context) (*datasource.Instance, *Networks, error) {
 	network := nm.New(nm.Options{Log: j.Log, Owner: j.Owner})
-	n := &Networks{Network: network, job: j, changed: make(chan lease.View, 1), done: make(chan struct{})}
+	n := &Networks{Network: network, job: j, ours: map[string]lease.Lease{}, changed: make(chan lease.View, 1), done: make(chan struct{})}
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	n.stop = stop
 	go network.Run(life)
@@ -64,11 +64,7 @@ func (j Job) Fetch(ctx context.Context) (*datasource.Instance, *Networks, error)
 		return nil, n, err
 	}
 	n.report(Progress{Step: "metadata", Text: "fetched the metadata"})
-	for _, l := range n.Latest().Leases {
-		if l.Temporary && (l.Default() || l.Device == inst.Origin.Device) {
-			n.held = append(n.held, l.Device)
-		}
-	}
+	n.held = n.needed(inst.Origin.Device)
 	network.Settle(n.held...)
 	return inst, n, nil
 }
@@ -84,6 +80,7 @@ type Networks struct {
 
 	mu     sync.Mutex
 	latest lease.View
+	ours   map[string]lease.Lease // by device: the last lease on a temporary connection, until there is another's
 	phase  Phase
 	seen   struct{ running, leased bool }
 }
@@ -95,6 +92,11 @@ func (n *Networks) relay() {
 	for v := range n.Views() {
 		n.mu.Lock()
 		n.latest = v
+		for _, l := range v.Leases {
+			if delete(n.ours, l.Device); l.Temporary {
+				n.ours[l.Device] = l
+			}
+		}
 		first, leased := v.Running && !n.seen.running, len(v.Leases) > 0 && !n.seen.leased
 		n.seen.running, n.seen.leased = n.seen.running || first, n.seen.leased || leased
 		n.mu.Unlock()
@@ -123,6 +125,20 @@ func (n *Networks) report(p Progress) {
 	}
 	p.Phase, p.View = n.phase, n.latest
 	n.job.Report(p)
+}
+
+// needed lists the devices whose temporary connection must stay: the one that
+// the instance came over, and the default network's. NetworkManager may be
+// away at this very moment, so it is what was there that counts.
+func (n *Networks) needed(origin string) (devices []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for device, l := range n.ours {
+		if device == origin || l.Default() {
+			devices = append(devices, device)
+		}
+	}
+	return devices
 }
 
 // Latest is the newest view.

@@ -1,24 +1,32 @@
 package daemon
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/atomicfile"
 )
 
 // lockPath is locked while a run goes on (fcntl(2), open file description
-// locks): two runs would take each other's connections for leftovers, and a
-// state that nobody stands behind is that of a run that was killed.
-const lockPath = RunDir + "/lock"
+// locks): two runs would take each other's connections for leftovers. Nobody
+// else can open it, and so keep a run from starting.
+const lockPath = RunDir + "/private/lock"
 
 // ErrRunning is that another run goes on.
 var ErrRunning = errors.New("nm-cloud-seed is running already (see nm-cloud-seed status)")
 
 func lock(root string) (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(root, lockPath), os.O_RDWR|os.O_CREATE, 0o644)
+	path := filepath.Join(root, lockPath)
+	if err := atomicfile.PrivateDir(filepath.Dir(path)); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("cannot lock: %w", err)
 	}
@@ -33,14 +41,44 @@ func lock(root string) (unlock func(), err error) {
 	return func() { _ = f.Close() }, nil
 }
 
-// locked says whether a run goes on. Any user may ask, and asking does not
-// keep a run from starting.
-func locked(root string) bool {
-	f, err := os.Open(filepath.Join(root, lockPath))
+// process names a process for as long as the system runs: by its id and its
+// start time (proc_pid_stat(5), field 22), since ids are used again.
+type process struct {
+	ID    int    `json:"pid"`
+	Start string `json:"start-ticks"`
+}
+
+// thisProcess is the one that runs, or the zero process where /proc is missing.
+func thisProcess() process {
+	start, err := startTime(os.Getpid())
 	if err != nil {
+		return process{}
+	}
+	return process{os.Getpid(), start}
+}
+
+// gone says whether a process has ended for certain. Any user may ask.
+func (p process) gone() bool {
+	if p.ID == 0 {
 		return false
 	}
-	defer f.Close()
-	l := unix.Flock_t{Type: unix.F_WRLCK}
-	return unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &l) == nil && l.Type != unix.F_UNLCK
+	start, err := startTime(p.ID)
+	if errors.Is(err, os.ErrNotExist) {
+		_, err = os.Stat("/proc/1") // with hidepid (proc(5)) that is hidden as well
+		return err == nil
+	}
+	return err == nil && start != p.Start
+}
+
+func startTime(pid int) (string, error) {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return "", err
+	}
+	// The name, in parentheses, may hold anything.
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 20 {
+		return "", errors.New("cannot read the start time of a process")
+	}
+	return string(fields[19]), nil
 }

@@ -38,6 +38,7 @@ type State struct {
 	Phase     Phase      `json:"phase"`
 	Text      string     `json:"text"` // for a person
 	Started   time.Time  `json:"started"`
+	Process   process    `json:"process"`
 	Steps     []Step     `json:"steps"`
 	Devices   []Device   `json:"devices,omitempty"`
 	Instance  *Instance  `json:"instance,omitempty"`
@@ -84,8 +85,12 @@ func ReadState(root string) (State, error) {
 	if err := json.NewDecoder(io.LimitReader(f, 1<<20)).Decode(&s); err != nil {
 		return s, fmt.Errorf("cannot read the service's state: %s: %w", path, err)
 	}
-	if s.Ended == nil && !locked(root) {
-		s.Temporary = nil // NetworkManager has taken it down
+	if s.Ended == nil && s.Process.gone() {
+		last := time.Now()
+		if info, err := f.Stat(); err == nil {
+			last = info.ModTime()
+		}
+		s.Ended, s.Temporary = &last, nil // NetworkManager has taken them down
 		if !s.Phase.end() {
 			s.Phase, s.Text = Failed, "the run was killed while it was "+string(s.Phase)+": "+s.Text
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/nm-cloud-seed/nm-cloud-seed/datasource/cloudstack/vrtest"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/config"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
 	"github.com/nm-cloud-seed/nm-cloud-seed/test/lab"
@@ -152,6 +153,25 @@ func TestNetworkManagerKilledWhileHeld(t *testing.T) {
 			})
 		}
 		s.seeded("held")
+	})
+}
+
+// NetworkManager dies while the metadata is under way, which the kernel's
+// address outlives; when it is back, the connection is held like any other.
+func TestNetworkManagerKilledInMidCrawl(t *testing.T) {
+	start(t, lab.Config{}, func(s *scenario) {
+		vr := s.router(0, "crawl")
+		vr.SetFaults(vrtest.Fault{Match: vrtest.Path("/latest/user-data"), Delay: 2 * time.Second})
+		s.serve(0, s.VRAddr(0), vr)
+		s.after(700*time.Millisecond, func() error { return s.StopNetworkManager(syscall.SIGKILL) })
+		s.holding = func() {
+			s.must(s.StartNetworkManager())
+			s.eventually(5*time.Second, "the connection is taken up again", func() bool {
+				state, err := daemon.ReadState("")
+				return err == nil && len(state.Temporary) == 1 && state.Ended == nil
+			})
+		}
+		s.seeded("crawl")
 	})
 }
 
