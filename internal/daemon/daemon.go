@@ -61,10 +61,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 
 	// 1. Is there anything to do?
-	platform := cloudstack.ReadPlatform(d.Root)
-	if d.Config.Platform == config.PlatformCloudStack {
-		platform = cloudstack.Platform{} // then the firmware is not asked
-	}
+	platform := Platform(d.Root, d.Config)
 	if reason := d.nothingToDo(platform); reason != "" {
 		d.Log.Info("nothing to do: " + reason)
 		d.say(Idle, "nothing to do: "+reason)
@@ -138,6 +135,15 @@ func (d *Daemon) fail(err error) error {
 // clearFailure takes back what an earlier run's failure left.
 func (d *Daemon) clearFailure() error {
 	return errors.Join(cloudinit.Clear(filepath.Join(d.Root, RunDir)), d.removeIssue())
+}
+
+// Platform is what the machine below root is. Where the configuration says that
+// it is on CloudStack, the firmware is not asked, nor for the machine's UUID.
+func Platform(root string, cfg config.Config) cloudstack.Platform {
+	if cfg.Platform == config.PlatformCloudStack {
+		return cloudstack.Platform{}
+	}
+	return cloudstack.ReadPlatform(root)
 }
 
 // nothingToDo is step 1: the reason why this machine needs nothing of us.

@@ -193,6 +193,20 @@ func TestExtendTimeout(t *testing.T) {
 	}
 }
 
+// The machine's UUID binds the data to it on KVM, unless the configuration says
+// that the firmware does not count.
+func TestPlatform(t *testing.T) {
+	root := machine(t, map[string]string{dmi: kvm, "sys/class/dmi/id/product_uuid": "7D4F1F9A-58C1-4F5E-9A3C-3F0C5D9A1B2E\n"})
+	cfg := config.Default()
+	if got := Platform(root, cfg).InstanceUUID(); got != "7d4f1f9a-58c1-4f5e-9a3c-3f0c5d9a1b2e" {
+		t.Errorf("auto: %q", got)
+	}
+	cfg.Platform = config.PlatformCloudStack
+	if got := Platform(root, cfg).InstanceUUID(); got != "" {
+		t.Errorf("cloudstack: %q", got)
+	}
+}
+
 func TestTwoRuns(t *testing.T) {
 	old := unix.Umask(0o077)
 	defer unix.Umask(old)

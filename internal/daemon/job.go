@@ -141,8 +141,8 @@ func (n *Networks) needed(origin string) (devices []string) {
 	return devices
 }
 
-// Latest is the newest view.
-func (n *Networks) Latest() lease.View {
+// current is the newest view.
+func (n *Networks) current() lease.View {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.latest
@@ -154,7 +154,7 @@ func (n *Networks) Latest() lease.View {
 // nothing.
 func (n *Networks) Hold(ctx context.Context) {
 	for {
-		view := n.Latest()
+		view := n.current()
 		n.held = slices.DeleteFunc(n.held, func(device string) bool {
 			return slices.ContainsFunc(view.Leases, func(l lease.Lease) bool { return l.Device == device && !l.Temporary })
 		})

@@ -59,13 +59,3 @@ func (v View) Waiting() bool {
 	}
 	return false
 }
-
-// Temporary says whether a connection of our own is in use.
-func (v View) Temporary() bool {
-	for _, l := range v.Leases {
-		if l.Temporary {
-			return true
-		}
-	}
-	return false
-}

@@ -50,30 +50,38 @@ func numberSeen(t *testing.T, link string) (n int) {
 	return n
 }
 
-// child runs one of the helper tests below in a process of its own.
-func child(test string, s Store) *exec.Cmd {
-	cmd := exec.Command(os.Args[0], "-test.run=^"+test+"$", "-test.count=1")
-	cmd.Env = append(os.Environ(), "SEED_TEST_DIR="+s.Dir, "SEED_TEST_LINK="+s.Link)
+// TestMain is also the entry of the processes that child starts.
+func TestMain(m *testing.M) {
+	s := Store{Dir: os.Getenv("SEED_TEST_DIR"), Link: os.Getenv("SEED_TEST_LINK")}
+	var err error
+	switch os.Getenv("SEED_TEST_CHILD") {
+	case "writes":
+		err = writeOn(s)
+	case "disk full":
+		err = writeTooMuch(s)
+	default:
+		os.Exit(m.Run())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// child runs one of the tasks below in a process of its own.
+func child(task string, s Store) *exec.Cmd {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "SEED_TEST_CHILD="+task, "SEED_TEST_DIR="+s.Dir, "SEED_TEST_LINK="+s.Link)
 	cmd.Stderr = os.Stderr
 	return cmd
 }
 
-// childStore is the store in a child, and false in an ordinary test run.
-func childStore() (Store, bool) {
-	dir, ok := os.LookupEnv("SEED_TEST_DIR")
-	return Store{Dir: dir, Link: os.Getenv("SEED_TEST_LINK")}, ok
-}
-
-// TestChildWrites is no test: it writes seeds until it is killed.
-func TestChildWrites(t *testing.T) {
-	s, ok := childStore()
-	if !ok {
-		t.Skip("runs as a child of TestKilled")
-	}
+// writeOn writes seeds until it is killed.
+func writeOn(s Store) error {
 	fmt.Println("started")
 	for n := 1; ; n++ {
 		if _, err := s.Write(numbered(n)); err != nil {
-			t.Fatal(err)
+			return err
 		}
 	}
 }
@@ -93,7 +101,7 @@ func TestKilled(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		cmd := child("TestChildWrites", s)
+		cmd := child("writes", s)
 		out, err := cmd.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -139,27 +147,24 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// TestChildDiskFull is no test: it writes a seed that does not fit.
-func TestChildDiskFull(t *testing.T) {
-	s, ok := childStore()
-	if !ok {
-		t.Skip("runs as a child of TestDiskFull")
-	}
+// writeTooMuch writes a seed that does not fit.
+func writeTooMuch(s Store) error {
 	signal.Ignore(syscall.SIGXFSZ) // then write(2) returns an error instead
 	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 4096, Max: 4096}); err != nil {
-		t.Fatal(err)
+		return err
 	}
 	_, err := s.Write(&datasource.Instance{ID: "big", UserData: bytes.Repeat([]byte("s3cret"), 4096)})
 	if !errors.Is(err, syscall.EFBIG) || strings.Contains(err.Error(), "s3cret") {
-		t.Errorf("error %v, want EFBIG", err)
+		return fmt.Errorf("error %w, want EFBIG", err)
 	}
+	return nil
 }
 
 func TestDiskFull(t *testing.T) {
 	s, root := newStore(t)
 	write(t, s, numbered(1))
 	before := tree(t, root)
-	if err := child("TestChildDiskFull", s).Run(); err != nil {
+	if err := child("disk full", s).Run(); err != nil {
 		t.Fatal(err)
 	}
 	after := tree(t, root)
