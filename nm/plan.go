@@ -243,7 +243,7 @@ func (w *world) lookDisconnected(p *plan, d device, now time.Time, say func(leas
 		say(state, "no temporary connection yet: %v", no.err)
 		p.wakeAt(no.next)
 		return
-	case len(d.profiles) > 0 && w.asked[d.path] == 0 && now.Before(w.objects.since[d.path].Add(settle)):
+	case len(d.profiles) > 0 && now.Before(w.objects.since[d.path].Add(settle)):
 		say(lease.Waiting, "waiting for NetworkManager to connect it")
 		p.wakeAt(w.objects.since[d.path].Add(settle))
 		return
@@ -254,9 +254,14 @@ func (w *world) lookDisconnected(p *plan, d device, now time.Time, say func(leas
 
 // lookUnanswered asks again on a temporary connection without a lease. The
 // first DISCOVER goes out when the device gets to IP configuration.
+//
+// It leaves that to NetworkManager where there is another profile for the
+// device: asking again leaves the device idle for a moment, and if somebody
+// activates theirs just then, our next activation evicts it.
 func (w *world) lookUnanswered(p *plan, mine *activation, d device, now time.Time) {
 	asked := w.asked[d.path]
-	if w.settled || mine.again || asked >= len(reask) || d.state != gnm.NmDeviceStateIpConfig {
+	others := func(profile dbus.ObjectPath) bool { return profile != mine.profile }
+	if w.settled || mine.again || asked >= len(reask) || d.state != gnm.NmDeviceStateIpConfig || slices.ContainsFunc(d.profiles, others) {
 		return
 	}
 	if due := w.objects.since[d.path].Add(reask[asked]); now.Before(due) {

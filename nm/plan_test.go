@@ -83,6 +83,7 @@ func TestDecide(t *testing.T) {
 		"ours":                        {[]part{eth(70, ours)}, asking(false, time.Second)},
 		"ours, later":                 {[]part{eth(70, ours, since(900*time.Millisecond))}, asking(false, 100*time.Millisecond)},
 		"ours, unanswered":            {[]part{eth(70, ours, since(time.Second))}, asking(true, 0)},
+		"ours, and theirs to come":    {[]part{eth(70, ours, profiles, since(time.Hour))}, asking(false, 0)},
 		"ours, asked once":            {[]part{eth(70, ours, asked(1), since(time.Second))}, asking(false, time.Second)},
 		"ours, asked once, later":     {[]part{eth(70, ours, asked(1), since(2*time.Second))}, asking(true, 0)},
 		"ours, asked often enough":    {[]part{eth(70, ours, asked(len(reask)), since(time.Hour))}, asking(false, 0)},

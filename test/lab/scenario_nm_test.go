@@ -232,9 +232,8 @@ func TestUnmanagedDevice(t *testing.T) {
 }
 
 // Somebody activates a profile of theirs on the device that we are asking on:
-// it is theirs, and its lease serves as well. Also just when we ask again, for
-// which the device is idle for a moment; with a profile of theirs to wait for,
-// that is after 1 and 3 s.
+// it is theirs, and its lease serves as well. Also at the moments when we would
+// ask again, 1 s after our activation, which waits 1 s for theirs.
 func TestDeviceTakenOver(t *testing.T) {
 	profile := strings.Replace(dhcpProfile, "[ipv4]", "autoconnect=false\n[ipv4]", 1)
 	c := lab.Config{NICs: []lab.NIC{{NoDHCP: true}}, Profiles: map[string]string{"owner.nmconnection": profile}}
