@@ -7,13 +7,13 @@ package nm
 import (
 	"context"
 	"errors"
-	"net"
 	"reflect"
 	"sync"
 	"time"
 
 	"github.com/godbus/dbus/v5"
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/lease"
 )
@@ -120,12 +120,22 @@ func (n *Network) connection(ctx context.Context) error {
 
 var errBusLost = errors.New("the connection to the system bus was lost")
 
+// interfaceIndex asks with netdevice(7), not with rtnetlink(7) as
+// net.InterfaceByName does, which the service's sandbox does not allow.
 func interfaceIndex(name string) int {
-	i, err := net.InterfaceByName(name)
+	ifr, err := unix.NewIfreq(name)
 	if err != nil {
 		return 0
 	}
-	return i.Index
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if err := unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, ifr); err != nil {
+		return 0
+	}
+	return int(ifr.Uint32())
 }
 
 func (n *Network) publish(v lease.View) {

@@ -84,6 +84,6 @@ Exit status: 0 done, 1 failed, 2 wrong usage or configuration.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(runCommand(), fetchCommand(), statusCommand(), versionCommand())
+	root.AddCommand(runCommand(), fetchCommand(), statusCommand(), versionCommand(), compatibilityLeaseCommand())
 	return root
 }

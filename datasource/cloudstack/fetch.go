@@ -108,7 +108,10 @@ func (f *Fetcher) attempt(ctx context.Context, v *viewer) (*datasource.Instance,
 	if err != nil {
 		return nil, err
 	}
-	origin := datasource.Origin{Server: p.answered, Role: p.role, Device: p.device, Domain: p.lease.Domain}
+	origin := datasource.Origin{Server: p.answered, Role: p.role, Device: p.device, Index: p.lease.Index, Domain: p.lease.Domain}
+	if p.lease.Default() {
+		origin.Router = p.lease.Routers[0]
+	}
 	f.Found(origin)
 	log := f.Log.WithFields(logrus.Fields{"server": p.answered, "device": p.device})
 	inst, err := crawl(ctx, p.client, p.answered, p.id, p.head)

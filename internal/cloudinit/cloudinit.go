@@ -24,14 +24,12 @@ const (
 	parameterDisable = "disabled"
 )
 
-// Disabled says why cloud-init does not run in this boot; empty if it does, or
-// if that cannot be known. cmdline is the kernel's command line, or in a
-// container that of the first process.
+// Disabled says how cloud-init was switched off; empty if it was not, or if
+// that cannot be known. cmdline is the kernel's command line, or in a container
+// that of the first process.
 //
 // The order is that of cloud-init-generator: command line (last word), then
-// cloud-init.enabled, then cloud-init.disabled; then ds-identify, which has
-// said its word in /run by the time services start, but not for a generator.
-// Newer units also have ConditionPathExists=!/etc/cloud/cloud-init.disabled, so
+// cloud-init.enabled, then cloud-init.disabled. Newer units also have ConditionPathExists=!/etc/cloud/cloud-init.disabled, so
 // there the file wins over cloud-init=enabled; we stay with the older order,
 // since a fetch for nothing is harmless and a missing seed is not.
 func (f Files) Disabled(cmdline string) (reason string) {
@@ -47,10 +45,20 @@ func (f Files) Disabled(cmdline string) (reason string) {
 	if word == "" && !isFile(fsys, enabledFile) && isFile(fsys, disabledFile) {
 		return "/" + disabledFile + " exists"
 	}
-	if _, err := fs.Stat(fsys, runDisabledFile); err == nil {
-		return "cloud-init's generator found no datasource for this machine (/" + runDisabledFile + ")"
-	}
 	return ""
+}
+
+// NoDatasource says whether cloud-init's generator (ds-identify) found that
+// cloud-init has no datasource for this machine. It has said so by the time
+// services start, but not for another generator.
+func (f Files) NoDatasource() bool {
+	fsys, done, err := rootfs.Open(f.Root)
+	if err != nil {
+		return false
+	}
+	defer done()
+	_, err = fs.Stat(fsys, runDisabledFile)
+	return err == nil
 }
 
 // lastWord is the last cloud-init=enabled or cloud-init=disabled. The generator

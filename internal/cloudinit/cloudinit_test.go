@@ -21,9 +21,8 @@ func TestDisabled(t *testing.T) {
 	const (
 		on, off, run = enabledFile, disabledFile, runDisabledFile
 
-		byCmdline   = "cloud-init=disabled on the kernel command line"
-		byFile      = "/etc/cloud/cloud-init.disabled exists"
-		byGenerator = "cloud-init's generator found no datasource for this machine (/run/cloud-init/disabled)"
+		byCmdline = "cloud-init=disabled on the kernel command line"
+		byFile    = "/etc/cloud/cloud-init.disabled exists"
 	)
 	for _, tt := range []struct {
 		name, cmdline string
@@ -34,8 +33,7 @@ func TestDisabled(t *testing.T) {
 		{"other parameters", "ro quiet xcloud-init=disabled cloud-init.disabled", nil, ""},
 		{"file", "ro", []string{off}, byFile},
 		{"both files", "ro", []string{on, off}, ""},
-		{"generator", "ro", []string{run}, byGenerator},
-		{"enabled, but no datasource", "cloud-init=enabled", []string{on, run}, byGenerator},
+		{"generator", "ro", []string{run}, ""}, // that is NoDatasource
 		{"command line", "ro cloud-init=disabled quiet\n", nil, byCmdline},
 		{"command line, last", "ro cloud-init=disabled", []string{on}, byCmdline},
 		{"command line before file", "cloud-init=enabled", []string{off}, ""},
@@ -74,10 +72,13 @@ func TestDisabledOddFiles(t *testing.T) {
 		t.Errorf("dangling link: %q", got)
 	}
 	put(t, root, runDisabledFile+"/x", "")
-	if got := (Files{Root: root}).Disabled(""); got == "" {
+	if !(Files{Root: root}).NoDatasource() {
 		t.Error("a directory in /run does not count")
 	}
-	if got := (Files{Root: root + "/missing"}).Disabled(""); got != "" {
+	if (Files{Root: t.TempDir()}).NoDatasource() {
+		t.Error("nothing in /run counts")
+	}
+	if got := (Files{Root: root + "/missing"}).Disabled(""); got != "" || (Files{Root: root + "/missing"}).NoDatasource() {
 		t.Errorf("no root: %q", got)
 	}
 }

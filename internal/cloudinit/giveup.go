@@ -1,6 +1,7 @@
 package cloudinit
 
 import (
+	"errors"
 	"path/filepath"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/atomicfile"
@@ -29,7 +30,11 @@ func GiveUp(dir string) error {
 	return atomicfile.WriteFile(path, []byte(giveUp), 0o600)
 }
 
-// Clear takes GiveUp back. It is no error if there is nothing to take back.
+// Clear takes GiveUp and LayReady back. It is no error if there is nothing to
+// take back.
 func Clear(dir string) error {
-	return atomicfile.Remove(filepath.Join(dir, dropIn))
+	return errors.Join(
+		atomicfile.Remove(filepath.Join(dir, dropIn)),
+		clearReady(dir),
+	)
 }

@@ -15,6 +15,7 @@ type Config struct {
 	Platform Platform
 	Deadline time.Duration // whole seconds
 	LogLevel LogLevel
+	Ordering Ordering
 }
 
 // Platform says whether this is a CloudStack VM.
@@ -25,6 +26,17 @@ const (
 	PlatformAuto       Platform = "auto" // as the firmware (DMI) says
 	PlatformCloudStack Platform = "cloudstack"
 	PlatformNone       Platform = "none" // do nothing
+)
+
+// Ordering says how the boot order is changed, so that cloud-init's network
+// stage can have a network.
+type Ordering string
+
+// The orderings; systemd/ has what they mean.
+const (
+	OrderingLate  Ordering = "late"  // the stage moves behind NetworkManager
+	OrderingEarly Ordering = "early" // D-Bus and NetworkManager move before sysinit.target
+	OrderingOff   Ordering = "off"   // nothing is changed, and nothing started
 )
 
 // LogLevel is the least important level that is logged. The words are those

@@ -40,6 +40,13 @@ func Options() []Option {
 			return oneOf(&c.LogLevel, value, LogError, LogWarning, LogInfo, LogDebug)
 		},
 	}, {
+		Section: "main", Key: "ordering", Default: string(OrderingLate),
+		Values: "late, early or off",
+		Doc:    "what moves in the boot order: cloud-init's network stage, or D-Bus and NetworkManager",
+		set: func(c *Config, value string) error {
+			return oneOf(&c.Ordering, value, OrderingLate, OrderingEarly, OrderingOff)
+		},
+	}, {
 		Section: "main", Key: "platform", Default: string(PlatformAuto),
 		Values: "auto, cloudstack or none",
 		Doc:    "whether this is a CloudStack VM; auto asks the firmware (DMI)",

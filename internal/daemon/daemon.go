@@ -3,7 +3,6 @@
 package daemon
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"github.com/nm-cloud-seed/nm-cloud-seed/datasource/cloudstack"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/atomicfile"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/cloudinit"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/config"
@@ -56,13 +54,12 @@ func (d *Daemon) Run(ctx context.Context) error {
 	defer unlock()
 	d.say(Starting, "starting")
 	defer d.ended()
-	if err := d.clearFailure(); err != nil {
-		d.Log.WithError(err).Warn("cannot clear away an earlier run's failure")
+	if err := d.clear(); err != nil {
+		d.Log.WithError(err).Warn("cannot clear away what an earlier run left")
 	}
 
 	// 1. Is there anything to do?
-	platform := Platform(d.Root, d.Config)
-	if reason := d.nothingToDo(platform); reason != "" {
+	if reason := d.nothingToDo(); reason != "" {
 		d.Log.Info("nothing to do: " + reason)
 		d.say(Idle, "nothing to do: "+reason)
 		d.Notify("READY=1")
@@ -71,7 +68,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 
 	// 2 to 6. NetworkManager, a lease on each device, the virtual router, its metadata.
 	stop := d.extendTimeout()
-	job := Job{Log: d.Log, Platform: platform, Deadline: d.Config.Deadline, Owner: true, Report: d.progress}
+	job := Job{Log: d.Log, Platform: Platform(d.Root, d.Config), Deadline: d.Config.Deadline, Owner: true, Report: d.progress}
 	inst, networks, err := job.Fetch(ctx)
 	defer networks.Close()
 	defer d.Notify("STOPPING=1") // before the connections go
@@ -97,8 +94,14 @@ func (d *Daemon) Run(ctx context.Context) error {
 		d.Log.WithField("path", kept).Warn("a seed that was not ours was in the way; it is kept under another name")
 	}
 
-	// 8. Ready: cloud-init's network stage may start.
+	// With READY, a step with more privileges puts this where cloud-init looks.
 	from := inst.Origin
+	lease := cloudinit.Lease{Index: from.Index, Server: from.Server, Router: from.Router, Domain: from.Domain}
+	if err := lease.LayReady(filepath.Join(d.Root, RunDir)); err != nil {
+		d.Log.WithError(err).Warn("cloud-init up to 25.1 may not find the seed")
+	}
+
+	// 8. Ready: cloud-init's network stage may start.
 	text := fmt.Sprintf("seeded instance %s from %s (%s on %s)", inst.ID, from.Server, from.Role, from.Device)
 	d.Log.WithFields(logrus.Fields{"instance": inst.ID, "server": from.Server, "device": from.Device}).Info(text)
 	d.tell(func(s *State) {
@@ -132,45 +135,7 @@ func (d *Daemon) fail(err error) error {
 	return err
 }
 
-// clearFailure takes back what an earlier run's failure left.
-func (d *Daemon) clearFailure() error {
+// clear takes back what an earlier run left.
+func (d *Daemon) clear() error {
 	return errors.Join(cloudinit.Clear(filepath.Join(d.Root, RunDir)), d.removeIssue())
-}
-
-// Platform is what the machine below root is. Where the configuration says that
-// it is on CloudStack, the firmware is not asked, nor for the machine's UUID.
-func Platform(root string, cfg config.Config) cloudstack.Platform {
-	if cfg.Platform == config.PlatformCloudStack {
-		return cloudstack.Platform{}
-	}
-	return cloudstack.ReadPlatform(root)
-}
-
-// nothingToDo is step 1: the reason why this machine needs nothing of us.
-func (d *Daemon) nothingToDo(platform cloudstack.Platform) string {
-	cmdline, err := config.CommandLine(d.Root)
-	if err != nil {
-		d.Log.Warn(err)
-	}
-	override, warnings := config.KernelCommandLine(cmdline)
-	for _, warning := range warnings {
-		d.Log.Warn(warning)
-	}
-	files := cloudinit.Files{Root: d.Root}
-	switch {
-	case override == config.OverrideOff:
-		return "switched off on the kernel command line"
-	case override == config.OverrideForce: // then the platform does not matter
-	case d.Config.Platform == config.PlatformNone:
-		return "switched off in the configuration (platform=none)"
-	case d.Config.Platform == config.PlatformAuto && !platform.CloudStack():
-		return fmt.Sprintf("the machine is a %q, not on CloudStack by its DMI product name (platform=cloudstack in the configuration overrides that)", cmp.Or(platform.Product, "machine without a name"))
-	}
-	if reason := files.Disabled(cmdline); reason != "" {
-		return "cloud-init is disabled: " + reason
-	}
-	if name := files.LocalDatasource(); name != "" {
-		return "cloud-init already has its datasource: " + name
-	}
-	return ""
 }

@@ -70,6 +70,7 @@ func TestNothingToDo(t *testing.T) {
 		{"kernel: force", map[string]string{"proc/cmdline": "nm-cloud-seed=force\n"}, none, ""},
 		{"kernel: nonsense", map[string]string{dmi: kvm, "proc/cmdline": "nm-cloud-seed=maybe\n"}, config.Default(), ""},
 		{"cloud-init disabled", map[string]string{dmi: kvm, "etc/cloud/cloud-init.disabled": ""}, config.Default(), "cloud-init is disabled"},
+		{"cloud-init found no datasource", map[string]string{dmi: kvm, "run/cloud-init/disabled": ""}, config.Default(), "its generator found no datasource"},
 		{"local stage has a datasource", map[string]string{dmi: kvm, status: local}, config.Default(), "DataSourceConfigDrive"},
 		{"forced, but cloud-init has a datasource", map[string]string{"proc/cmdline": "nm-cloud-seed=force\n", status: local}, none, "DataSourceConfigDrive"},
 	} {
@@ -126,7 +127,7 @@ func TestFailureIsToldAndTakenBack(t *testing.T) {
 	if _, err := os.Stat(drop); err != nil {
 		t.Error(err)
 	}
-	if err := d.clearFailure(); err != nil {
+	if err := d.clear(); err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range []string{filepath.Join(root, issuePath), drop} {

@@ -22,24 +22,44 @@ const configure = `set -e
 [ ! -d "$1/usr/share/ca-certificates" ] ||
 	find "$1/usr/share/ca-certificates" -name '*.crt' -exec cat {} + >"$1/etc/ssl/certs/ca-certificates.crt"`
 
-// build unpacks the packages into dir. mmdebstrap verifies the archive with
-// the keys that this machine's apt trusts or Debian's own keyring.
-func build(ctx context.Context, dir, suite string, packages []string) error {
+// unpack unpacks the packages only.
+var unpack = builder{"2", func(ctx context.Context, dir, suite string, packages []string) error {
+	return mmdebstrap(ctx, dir, suite, packages,
+		"--variant=extract",
+		// Unpacked without their base-files, packages of a release with a
+		// merged /usr need its links.
+		"--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
+		"--extract-hook="+configure)
+}}
+
+// install configures them, too. What this machine calls itself, and which
+// name servers it has, is none of the system's business.
+var install = builder{"system-1", func(ctx context.Context, dir, suite string, packages []string) error {
+	return mmdebstrap(ctx, dir, suite, packages,
+		"--variant=minbase",
+		// Fewer files, and no fsync for each of them.
+		`--dpkgopt=force-unsafe-io`,
+		`--dpkgopt=path-exclude=/usr/share/doc/*`,
+		`--dpkgopt=path-exclude=/usr/share/man/*`,
+		`--dpkgopt=path-exclude=/usr/share/locale/*`,
+		`--customize-hook=rm -f "$1"/etc/hostname "$1"/etc/resolv.conf "$1"/etc/dpkg/dpkg.cfg.d/99mmdebstrap`,
+		`--customize-hook=: >"$1"/etc/machine-id`)
+}}
+
+// mmdebstrap makes a root. It verifies the archive with the keys that this
+// machine's apt trusts or Debian's own keyring.
+func mmdebstrap(ctx context.Context, dir, suite string, packages []string, options ...string) error {
 	mirror, err := mirror(ctx)
 	if err != nil {
 		return err
 	}
-	cmd, err := command(ctx, "mmdebstrap",
-		"--variant=extract",
+	args := append([]string{
 		"--format=directory",
-		"--include="+strings.Join(packages, ","),
-		// Unpacked without their base-files, packages of a release with a
-		// merged /usr need its links.
-		"--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
+		"--include=" + strings.Join(packages, ","),
 		// A mirror, or a snapshot, may be behind: that is no danger to tests.
 		`--aptopt=Acquire::Check-Valid-Until "false"`,
-		"--extract-hook="+configure,
-		suite, dir, mirror)
+	}, options...)
+	cmd, err := command(ctx, "mmdebstrap", append(args, suite, dir, mirror)...)
 	if err != nil {
 		return err
 	}

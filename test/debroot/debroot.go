@@ -32,9 +32,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// recipe is to be changed with anything that changes what is in a root.
-const recipe = "2"
-
 const lockStep = 50 * time.Millisecond
 
 var packageName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`)
@@ -48,6 +45,18 @@ var packageName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`)
 // An ordinary user gets one, too, where mmdebstrap works for him (it needs
 // newuidmap and a range in /etc/subuid).
 func Root(ctx context.Context, suite string, packages ...string) (dir string, err error) {
+	return cached(ctx, unpack, suite, packages)
+}
+
+// System is Root for a system that can boot: Debian's minbase and the packages,
+// configured by their own scripts. It takes root, a minute or two to build, and
+// some hundred MB. Services are enabled as the packages enable them; there is
+// no machine-id and no host name yet.
+func System(ctx context.Context, suite string, packages ...string) (dir string, err error) {
+	return cached(ctx, install, suite, packages)
+}
+
+func cached(ctx context.Context, build builder, suite string, packages []string) (dir string, err error) {
 	cache, err := os.UserCacheDir() // XDG_CACHE_HOME or ~/.cache
 	if err != nil {
 		return "", fmt.Errorf("cannot keep Debian roots: %w", err)
@@ -55,10 +64,17 @@ func Root(ctx context.Context, suite string, packages ...string) (dir string, er
 	return store{filepath.Join(cache, "nm-cloud-seed", "roots"), build}.root(ctx, suite, packages)
 }
 
+// builder makes a root in a directory. Its recipe is to be changed with
+// anything that changes what is in there.
+type builder struct {
+	recipe string
+	build  func(ctx context.Context, dir, suite string, packages []string) error
+}
+
 // store keeps roots in a directory.
 type store struct {
-	dir   string
-	build func(ctx context.Context, dir, suite string, packages []string) error
+	dir string
+	builder
 }
 
 func (s store) root(ctx context.Context, suite string, packages []string) (string, error) {
@@ -66,7 +82,7 @@ func (s store) root(ctx context.Context, suite string, packages []string) (strin
 		return "", err
 	}
 	packages = slices.Compact(slices.Sorted(slices.Values(packages)))
-	dir := filepath.Join(s.dir, suite+"-"+hash(suite, packages))
+	dir := filepath.Join(s.dir, suite+"-"+s.hash(suite, packages))
 	if there(dir) {
 		return dir, nil
 	}
@@ -91,8 +107,8 @@ func check(suite string, packages []string) error {
 	return nil
 }
 
-func hash(suite string, packages []string) string {
-	sum := sha256.Sum256(fmt.Append(nil, recipe, runtime.GOARCH, suite, strings.Join(packages, " ")))
+func (b builder) hash(suite string, packages []string) string {
+	sum := sha256.Sum256(fmt.Append(nil, b.recipe, runtime.GOARCH, suite, strings.Join(packages, " ")))
 	return fmt.Sprintf("%x", sum[:8])
 }
 

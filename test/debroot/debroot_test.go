@@ -53,7 +53,7 @@ func TestBuiltOnceByWhoeverComesFirst(t *testing.T) {
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
-			root, err := store{dir, build}.root(t.Context(), "sid", []string{"dash"})
+			root, err := store{dir, builder{build: build}}.root(t.Context(), "sid", []string{"dash"})
 			if err != nil {
 				t.Error(err)
 				return
@@ -73,7 +73,7 @@ func TestBuiltOnceByWhoeverComesFirst(t *testing.T) {
 }
 
 func TestRecipesApart(t *testing.T) {
-	s := store{t.TempDir(), func(context.Context, string, string, []string) error { return nil }}
+	s := store{t.TempDir(), builder{build: func(context.Context, string, string, []string) error { return nil }}}
 	seen := map[string]bool{}
 	for _, recipe := range [][]string{{"sid", "a1"}, {"trixie", "a1"}, {"sid", "a1", "b1"}, {"sid", "a1b1"}} {
 		root, err := s.root(t.Context(), recipe[0], recipe[1:])
@@ -90,18 +90,18 @@ func TestFailedOrKilledBuild(t *testing.T) {
 	fails := func(_ context.Context, dir, _ string, _ []string) error {
 		return errors.Join(bad, os.WriteFile(filepath.Join(dir, "half"), nil, 0o600))
 	}
-	if _, err := (store{dir, fails}).root(t.Context(), "sid", []string{"dash"}); !errors.Is(err, bad) {
+	if _, err := (store{dir, builder{build: fails}}).root(t.Context(), "sid", []string{"dash"}); !errors.Is(err, bad) {
 		t.Errorf("the error is %v", err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "*[^k]")); len(left) != 0 { // .lock stays
 		t.Errorf("left: %q", left)
 	}
 	works := func(context.Context, string, string, []string) error { return nil }
-	killed := filepath.Join(dir, "sid-"+hash("sid", []string{"dash"})+".unfinished-1", "usr")
+	killed := filepath.Join(dir, "sid-"+builder{}.hash("sid", []string{"dash"})+".unfinished-1", "usr")
 	if err := os.MkdirAll(killed, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (store{dir, works}).root(t.Context(), "sid", []string{"dash"}); err != nil {
+	if _, err := (store{dir, builder{build: works}}).root(t.Context(), "sid", []string{"dash"}); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Stat(killed); !errors.Is(err, os.ErrNotExist) {
@@ -113,10 +113,10 @@ func TestGivesUpWaiting(t *testing.T) {
 	dir := t.TempDir()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	s := store{dir, func(context.Context, string, string, []string) error {
-		_, err := store{dir, nil}.root(ctx, "sid", []string{"dash"}) // another one, meanwhile
+	s := store{dir, builder{build: func(context.Context, string, string, []string) error {
+		_, err := store{dir, builder{}}.root(ctx, "sid", []string{"dash"}) // another one, meanwhile
 		return err
-	}}
+	}}}
 	if _, err := s.root(t.Context(), "sid", []string{"dash"}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the error is %v", err)
 	}

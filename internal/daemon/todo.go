@@ -1,0 +1,63 @@
+package daemon
+
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/datasource/cloudstack"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/cloudinit"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/config"
+)
+
+// Platform is what the machine below root is. Where the configuration says that
+// it is on CloudStack, the firmware is not asked, nor for the machine's UUID.
+func Platform(root string, cfg config.Config) cloudstack.Platform {
+	if cfg.Platform == config.PlatformCloudStack {
+		return cloudstack.Platform{}
+	}
+	return cloudstack.ReadPlatform(root)
+}
+
+// NothingToDo is the reason why the machine below root needs nothing of us,
+// empty if it does, by what its firmware, its kernel command line and its
+// configuration say: all that is known before anything has started, and does
+// not change while the system runs.
+func NothingToDo(root string, cfg config.Config) (reason string, warnings []string) {
+	cmdline, err := config.CommandLine(root)
+	override, warnings := config.KernelCommandLine(cmdline)
+	if err != nil {
+		warnings = append(warnings, err.Error())
+	}
+	switch platform := Platform(root, cfg); {
+	case override == config.OverrideOff:
+		return "switched off on the kernel command line", warnings
+	case override == config.OverrideForce: // then the platform does not matter
+	case cfg.Platform == config.PlatformNone:
+		return "switched off in the configuration (platform=none)", warnings
+	case cfg.Platform == config.PlatformAuto && !platform.CloudStack():
+		return fmt.Sprintf("the machine is a %q, not on CloudStack by its DMI product name (platform=cloudstack in the configuration overrides that)",
+			cmp.Or(platform.Product, "machine without a name")), warnings
+	}
+	if reason := (cloudinit.Files{Root: root}).Disabled(cmdline); reason != "" {
+		return "cloud-init is disabled: " + reason, warnings
+	}
+	return "", warnings
+}
+
+// nothingToDo is step 1: NothingToDo, and what cloud-init has found out since.
+func (d *Daemon) nothingToDo() string {
+	reason, warnings := NothingToDo(d.Root, d.Config)
+	for _, warning := range warnings {
+		d.Log.Warn(warning)
+	}
+	files := cloudinit.Files{Root: d.Root}
+	switch local := files.LocalDatasource(); {
+	case reason != "":
+		return reason
+	case files.NoDatasource():
+		return "cloud-init is disabled: its generator found no datasource for this machine (/run/cloud-init/disabled)"
+	case local != "":
+		return "cloud-init already has its datasource: " + local
+	}
+	return ""
+}
