@@ -77,6 +77,9 @@ func TestParse(t *testing.T) {
 			if tt.want.Deadline != 0 {
 				want.Deadline = tt.want.Deadline
 			}
+			if tt.want.Ordering != "" {
+				want.Ordering = tt.want.Ordering
+			}
 			got, err := load(world(map[string]string{etc: tt.data}), "")
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("configuration (-want +got):\n%s", diff)
