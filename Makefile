@@ -4,25 +4,41 @@ GO      ?= go
 LINT     = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 PARALLEL = 8 # lab tests mostly wait
 FUZZTIME ?= 10s
+BOOT    ?= # options of test/boot, such as -run sid
+BINARY  ?= build/nm-cloud-seed
+ARCHES  ?= amd64 arm64
+DIST    ?= dist
 
-.PHONY: help build demo test test-user lint fuzz bench packages-demo packages-test clean
+.PHONY: help build packages demo test test-user test-boot lint fuzz bench needs-demo needs-test needs-boot clean
 
 help: ## show this help
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 build: ## build build/nm-cloud-seed, static and stripped
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o build/nm-cloud-seed ./cmd/nm-cloud-seed
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BINARY) ./cmd/nm-cloud-seed
 
-demo: packages-demo build ## show the main job in a lab: real NetworkManager and dnsmasq, simulated virtual router
+packages: $(ARCHES:%=package-%) ## build static binaries and Debian packages in dist/
+
+package-%:
+	GOOS=linux GOARCH=$* $(MAKE) --no-print-directory build BINARY=$(DIST)/nm-cloud-seed-linux-$*
+	GO='$(GO)' packaging/build $(DIST)/nm-cloud-seed-linux-$* $* '$(VERSION)' $(DIST)
+
+demo: needs-demo build ## show the main job in a lab: real NetworkManager and dnsmasq, simulated virtual router
 	$(GO) run ./test/lab/demo build/nm-cloud-seed
 
-test: packages-test ## unit, fake NetworkManager and lab tests, with the race detector
+test: needs-test ## unit, fake NetworkManager and lab tests, with the race detector
 	$(GO) vet ./...
 	$(GO) test -race -parallel $(PARALLEL) ./...
 
 # As root, the lab's other half: with user namespaces, as an ordinary user has it.
-test-user: packages-test ## the lab tests as an ordinary user (run by root: as nobody)
+test-user: needs-test ## the lab tests as an ordinary user (run by root: as nobody)
 	test/as-user $(PARALLEL)
+
+test-boot: needs-boot ## boot Debian 12, 13 and sid with and without the package, in containers and QEMU
+	rm -rf build/boot && mkdir -p build/boot
+	$(MAKE) --no-print-directory packages ARCHES=$$($(GO) env GOARCH) DIST=build/boot
+	$(GO) build -o build/boot/boot ./test/boot
+	build/boot/boot $(BOOT) build/boot/*.deb
 
 lint: ## golangci-lint with the project's rules
 	$(LINT) run ./...
@@ -35,11 +51,14 @@ bench: build ## compare with cloud-init's crawl and a script: docs/performance.m
 	mkdir -p docs
 	$(GO) run ./test/bench build/nm-cloud-seed docs/performance.md
 
-packages-demo:
+needs-demo:
 	@test/packages network-manager dbus dnsmasq-base iproute2
 
-packages-test:
-	@test/packages network-manager dbus dnsmasq-base iproute2 mmdebstrap python3-yaml gcc libc6-dev
+needs-test:
+	@test/packages network-manager dbus dnsmasq-base iproute2 mmdebstrap python3-yaml gcc libc6-dev systemd lintian mandoc shellcheck
+
+needs-boot:
+	@test/packages dbus dnsmasq-base iproute2 network-manager mmdebstrap systemd-container qemu-system-x86 e2fsprogs
 
 clean: ## remove what was built
 	rm -rf build dist

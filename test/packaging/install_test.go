@@ -1,0 +1,295 @@
+package packaging
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var suites = []string{"bookworm", "trixie", "sid"}
+
+// contents is what dpkg lays down, directories that others have, too, included.
+const contents = `drwxr-xr-x 0:0 /etc
+drwxr-xr-x 0:0 /etc/cloud
+drwxr-xr-x 0:0 /etc/cloud/cloud.cfg.d
+Lrwxrwxrwx 0:0 /etc/cloud/cloud.cfg.d/99-nm-cloud-seed.cfg -> /run/nm-cloud-seed/private/cloud.cfg
+-rw-r--r-- 0:0 /etc/nm-cloud-seed.conf
+drwxr-xr-x 0:0 /etc/nm-cloud-seed.conf.d
+drwxr-xr-x 0:0 /usr
+drwxr-xr-x 0:0 /usr/bin
+-rwxr-xr-x 0:0 /usr/bin/nm-cloud-seed
+drwxr-xr-x 0:0 /usr/lib
+drwxr-xr-x 0:0 /usr/lib/NetworkManager
+drwxr-xr-x 0:0 /usr/lib/NetworkManager/dispatcher.d
+drwxr-xr-x 0:0 /usr/lib/nm-cloud-seed
+drwxr-xr-x 0:0 /usr/lib/nm-cloud-seed/conf.d
+drwxr-xr-x 0:0 /usr/lib/systemd
+drwxr-xr-x 0:0 /usr/lib/systemd/system
+drwxr-xr-x 0:0 /usr/lib/systemd/system-generators
+Lrwxrwxrwx 0:0 /usr/lib/systemd/system-generators/nm-cloud-seed-generator -> ../../../bin/nm-cloud-seed
+-rw-r--r-- 0:0 /usr/lib/systemd/system/nm-cloud-seed-cleanup.service
+-rw-r--r-- 0:0 /usr/lib/systemd/system/nm-cloud-seed.service
+drwxr-xr-x 0:0 /usr/share
+drwxr-xr-x 0:0 /usr/share/dbus-1
+drwxr-xr-x 0:0 /usr/share/dbus-1/system-services
+drwxr-xr-x 0:0 /usr/share/dbus-1/system.d
+drwxr-xr-x 0:0 /usr/share/doc
+drwxr-xr-x 0:0 /usr/share/doc/nm-cloud-seed
+-rw-r--r-- 0:0 /usr/share/doc/nm-cloud-seed/changelog.gz
+-rw-r--r-- 0:0 /usr/share/doc/nm-cloud-seed/copyright
+drwxr-xr-x 0:0 /usr/share/lintian
+drwxr-xr-x 0:0 /usr/share/lintian/overrides
+-rw-r--r-- 0:0 /usr/share/lintian/overrides/nm-cloud-seed
+drwxr-xr-x 0:0 /usr/share/man
+drwxr-xr-x 0:0 /usr/share/man/man5
+-rw-r--r-- 0:0 /usr/share/man/man5/nm-cloud-seed.conf.5.gz
+drwxr-xr-x 0:0 /usr/share/man/man8
+-rw-r--r-- 0:0 /usr/share/man/man8/nm-cloud-seed-generator.8.gz
+-rw-r--r-- 0:0 /usr/share/man/man8/nm-cloud-seed.8.gz
+`
+
+const (
+	conf     = "/etc/nm-cloud-seed.conf"
+	dropIn   = "/etc/nm-cloud-seed.conf.d/50-site.conf"
+	cloudCfg = "/etc/cloud/cloud.cfg.d/99-nm-cloud-seed.cfg"
+	seedLink = "/var/lib/cloud/seed/cs"
+	issue    = "/run/issue.d/nm-cloud-seed.issue"
+)
+
+// By the name of its link, the binary is the generator.
+func checkGenerator(t *testing.T, s *system) {
+	t.Helper()
+	generate := func() []string {
+		s.run("mkdir", "-p", "/run/normal", "/run/early")
+		s.run("/usr/lib/systemd/system-generators/nm-cloud-seed-generator", "/run/normal", "/run/early", "/run/late")
+		return strings.Fields(s.run("find", "/run/normal", "/run/early", "-name", "nm-cloud-seed.service"))
+	}
+	if got := generate(); len(got) != 0 {
+		t.Errorf("not on CloudStack, the generator has written %q", got)
+	}
+	s.write(dropIn, "[main]\nplatform=cloudstack\n")
+	if got := generate(); len(got) == 0 {
+		t.Error("on CloudStack, the generator has written nothing")
+	}
+}
+
+// another makes the package of another version, whose configuration file is
+// another one.
+func another(t *testing.T, version string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if out, err := run(t, "dpkg", "dpkg-deb", "--raw-extract", deb(t, runtime.GOARCH), dir); err != nil {
+		t.Fatal(out, err)
+	}
+	edit(t, dir+"/DEBIAN/control", func(s string) string {
+		lines := strings.SplitAfter(s, "\n")
+		i := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "Version:") })
+		lines[i] = "Version: " + version + "\n"
+		return strings.Join(lines, "")
+	})
+	edit(t, dir+conf, func(s string) string { return s + "# of " + version + "\n" })
+	pkg := filepath.Join(t.TempDir(), "another.deb")
+	if out, err := run(t, "dpkg", "dpkg-deb", "--root-owner-group", "-Znone", "--build", dir, pkg); err != nil {
+		t.Fatal(out, err)
+	}
+	return pkg
+}
+
+func edit(t *testing.T, name string, change func(string) string) {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err == nil {
+		err = os.WriteFile(name, []byte(change(string(data))), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func eachSuite(t *testing.T, test func(t *testing.T, s *system)) {
+	for _, suite := range suites {
+		t.Run(suite, func(t *testing.T) {
+			t.Parallel()
+			test(t, newSystem(t, suite))
+		})
+	}
+}
+
+func TestInstalled(t *testing.T) {
+	eachSuite(t, func(t *testing.T, s *system) {
+		before := s.tree()
+		s.install(deb(t, runtime.GOARCH))
+		names := strings.Fields(s.run("dpkg", "--listfiles", "nm-cloud-seed"))
+		slices.Sort(names)
+		names = slices.DeleteFunc(names, func(name string) bool { return name == "/." })
+		if diff := cmp.Diff(contents, s.list(names)); diff != "" {
+			t.Errorf("installed (-want +got):\n%s", diff)
+		}
+		for name, what := range s.tree() {
+			if _, there := before[name]; !there && !slices.Contains(names, name) && !strings.HasPrefix(name, "/var/lib/dpkg/info/nm-cloud-seed.") {
+				t.Errorf("new and not the package's: %s", what)
+			}
+		}
+		if out, err := s.try("dpkg", "--verify", "nm-cloud-seed"); err != nil || out != "" {
+			t.Errorf("dpkg --verify: %q, %v", out, err)
+		}
+		if out, err := s.try("systemd-analyze", "verify", "--man=no", "nm-cloud-seed.service", "nm-cloud-seed-cleanup.service"); err != nil || out != "" {
+			t.Errorf("systemd-analyze verify: %v:\n%s", err, out)
+		}
+		if out := s.run("nm-cloud-seed", "version"); !strings.HasPrefix(out, "nm-cloud-seed v"+version+" ") {
+			t.Errorf("the program says %q", out)
+		}
+		if out, _ := s.try("systemctl", "is-enabled", "nm-cloud-seed.service"); out != "static\n" {
+			t.Errorf("the service is %q", out)
+		}
+		checkGenerator(t, s)
+	})
+}
+
+func TestUpgrade(t *testing.T) {
+	older, newer := another(t, "0.0.9"), another(t, "0.2.0")
+	eachSuite(t, func(t *testing.T, s *system) {
+		now := deb(t, runtime.GOARCH)
+		s.install(older)
+		shipped := s.read(conf)
+		s.install(now)
+		if s.read(conf) == shipped {
+			t.Error("the configuration that nobody has touched is still the older one")
+		}
+
+		const mine = "[main]\nplatform=cloudstack\n"
+		s.write(conf, mine)
+		s.write(dropIn, mine)
+		s.remove(cloudCfg)
+		s.install(now) // once more: the file that is shipped has not changed, so nothing is asked
+		s.install(newer, "--force-confold")
+		if got := s.read(conf); got != mine {
+			t.Errorf("the configuration is now\n%s", got)
+		}
+		if got := s.read(dropIn); got != mine {
+			t.Errorf("the drop-in is now\n%s", got)
+		}
+		if got := s.list([]string{cloudCfg}); !strings.Contains(contents, got) {
+			t.Errorf("the link for cloud-init is %q", got)
+		}
+	})
+}
+
+// A system as a boot on CloudStack leaves it.
+func afterBoot(s *system) {
+	s.write("/run/nm-cloud-seed/seed.d/1/meta-data", "{}")
+	s.write("/run/nm-cloud-seed/status.json", "{}")
+	s.write("/run/nm-cloud-seed/private/cloud.cfg", "{}")
+	s.write(issue, "cannot find a virtual router\n")
+	s.write("/var/lib/nm-cloud-seed/copy/meta-data", "{}")
+	s.link("seed.d/1", "/run/nm-cloud-seed/seed")
+	s.link("/run/nm-cloud-seed/seed", seedLink)
+}
+
+func TestRemoveAndPurge(t *testing.T) {
+	older := another(t, "0.0.9")
+	eachSuite(t, func(t *testing.T, s *system) {
+		s.write("/var/lib/cloud/seed/other/meta-data", "{}")
+		s.write("/run/issue.d/other.issue", "")
+		before := s.tree()
+		s.install(older)
+		s.install(deb(t, runtime.GOARCH))
+		afterBoot(s)
+		s.write(conf, "[main]\n")
+		s.write(dropIn, "[main]\n")
+		s.write("/usr/lib/nm-cloud-seed/conf.d/10-image.conf", "[main]\n")
+
+		// What others have put in our directories is theirs.
+		s.run("dpkg", "--remove", "nm-cloud-seed")
+		left := []string{
+			"/etc/nm-cloud-seed.conf", "/etc/nm-cloud-seed.conf.d", dropIn,
+			"/usr/lib/nm-cloud-seed", "/usr/lib/nm-cloud-seed/conf.d", "/usr/lib/nm-cloud-seed/conf.d/10-image.conf",
+			"/var/lib/dpkg/info/nm-cloud-seed.list", "/var/lib/dpkg/info/nm-cloud-seed.postrm",
+			"/var/lib/nm-cloud-seed", "/var/lib/nm-cloud-seed/copy", "/var/lib/nm-cloud-seed/copy/meta-data",
+		}
+		if diff := cmp.Diff(left, added(before, s.tree())); diff != "" {
+			t.Errorf("left after the removal (-want +got):\n%s", diff)
+		}
+		s.remove(dropIn)
+		s.remove("/usr/lib/nm-cloud-seed/conf.d/10-image.conf")
+		s.dpkg("--purge", "nm-cloud-seed")
+		if diff := cmp.Diff(before, s.tree()); diff != "" {
+			t.Errorf("before the installation and after the purge (-want +got):\n%s", diff)
+		}
+		if out, err := s.try("dpkg", "--status", "nm-cloud-seed"); err == nil {
+			t.Errorf("dpkg still knows it:\n%s", out)
+		}
+
+		s.install(deb(t, runtime.GOARCH))
+		afterBoot(s)
+		s.dpkg("--purge", "nm-cloud-seed")
+		if diff := cmp.Diff(before, s.tree()); diff != "" {
+			t.Errorf("after a purge at once (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// added is what there is in the one and was not in the other.
+func added(before, after map[string]string) []string {
+	names := slices.Sorted(maps.Keys(after))
+	return slices.DeleteFunc(names, func(name string) bool { _, there := before[name]; return there })
+}
+
+// A seed that is not ours stays, whatever it is.
+func TestForeignSeed(t *testing.T) {
+	for name, make := range map[string]func(*system){
+		"directory": func(s *system) { s.write(seedLink+"/meta-data", "{}") },
+		"file":      func(s *system) { s.write(seedLink, "") },
+		"link":      func(s *system) { s.write("/var/lib/cloud/seed/x", ""); s.link("/mnt/seed", seedLink) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSystem(t, "sid")
+			make(s)
+			s.install(deb(t, runtime.GOARCH))
+			before := s.list([]string{seedLink})
+			s.dpkg("--purge", "nm-cloud-seed")
+			if after := s.list([]string{seedLink}); after != before {
+				t.Errorf("before: %s, after: %s", before, after)
+			}
+		})
+	}
+}
+
+// Where systemd runs, it is told of the units, and of nothing else: no service
+// is started, restarted or stopped. A failure of systemctl is no failure of dpkg.
+func TestSystemdIsOnlyReloaded(t *testing.T) {
+	older := another(t, "0.0.9")
+	eachSuite(t, func(t *testing.T, s *system) {
+		for name, what := range map[string]string{"systemctl": "systemctl", "deb-systemd-invoke": "invoke", "service": "service"} {
+			s.write("/usr/local/sbin/"+name, "#!/bin/sh\necho "+what+" \"$@\" >>/run/log\nexit 1\n")
+			s.run("chmod", "755", "/usr/local/sbin/"+name)
+		}
+		s.write("/run/systemd/system/none", "")
+		for _, step := range []struct {
+			what string
+			do   func()
+		}{
+			{"install", func() { s.install(older) }},
+			{"upgrade", func() { s.install(deb(t, runtime.GOARCH)) }},
+			{"remove", func() { s.dpkg("--remove", "nm-cloud-seed") }},
+		} {
+			s.write("/run/log", "")
+			step.do()
+			if got := s.read("/run/log"); got != "systemctl daemon-reload\n" {
+				t.Errorf("%s: %q", step.what, got)
+			}
+		}
+		s.write("/run/log", "")
+		s.dpkg("--purge", "nm-cloud-seed")
+		if got := s.read("/run/log"); got != "" {
+			t.Errorf("purge: %q", got)
+		}
+	})
+}

@@ -1,0 +1,189 @@
+package packaging
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/config"
+)
+
+// notTold is what only Debian 12's lintian says, of any package with a service
+// that sysvinit has no script for. Later ones do not know it, and an override of
+// it in the package would be an error to them.
+const notTold = "I: nm-cloud-seed: package-supports-alternative-init-but-no-init.d-script "
+
+// Every other exception is in packaging/lintian-overrides, with its reason.
+func TestLintian(t *testing.T) {
+	out, err := run(t, "lintian", "lintian", "--allow-root", "--no-cfg", "--display-info", deb(t, runtime.GOARCH))
+	if err != nil {
+		t.Errorf("lintian: %v", err)
+	}
+	for line := range strings.Lines(out) {
+		if !strings.HasPrefix(line, notTold) {
+			t.Error(line)
+		}
+	}
+}
+
+func TestScripts(t *testing.T) {
+	var scripts []string
+	for _, name := range []string{"postinst", "postrm", "build", "version"} {
+		scripts = append(scripts, filepath.Join(top, "packaging", name))
+	}
+	if out, err := run(t, "shellcheck", "shellcheck", append([]string{"--shell=sh"}, scripts...)...); err != nil {
+		t.Errorf("%v:\n%s", err, out)
+	}
+}
+
+func TestManualPages(t *testing.T) {
+	pages, _ := filepath.Glob(top + "/docs/man/*")
+	if len(pages) == 0 {
+		t.Fatal("there are none")
+	}
+	if out, err := run(t, "mandoc", "mandoc", append([]string{"-T", "lint", "-W", "warning"}, pages...)...); err != nil {
+		t.Errorf("%v:\n%s", err, out)
+	}
+	conf := page(t, "nm-cloud-seed.conf.5")
+	for _, o := range config.Options() {
+		if !strings.Contains(conf, ".It Cm "+o.Key+"\n") || !strings.Contains(conf, "SECTION ["+o.Section+"]") {
+			t.Errorf("nm-cloud-seed.conf(5) has no %s in [%s]", o.Key, o.Section)
+		}
+	}
+	if err := built(); err != nil {
+		t.Fatal(err)
+	}
+	help, err := run(t, "", filepath.Join(dist, "nm-cloud-seed-linux-"+runtime.GOARCH), "help")
+	_, commands, found := strings.Cut(help, "Available Commands:\n")
+	if err != nil || !found {
+		t.Fatalf("%q, %v", help, err)
+	}
+	commands, _, _ = strings.Cut(commands, "\n\n")
+	manual := page(t, "nm-cloud-seed.8")
+	for line := range strings.Lines(commands) {
+		// Cobra's own two are not the program's job.
+		name, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if name != "help" && name != "completion" && !strings.Contains(manual, ".It Cm "+name+"\n") {
+			t.Errorf("nm-cloud-seed(8) has no %s", name)
+		}
+	}
+}
+
+func page(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(top, "docs/man", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// Each module that is linked in is named in the copyright file, with its notices
+// and the text of its license, and no other one.
+func TestCopyright(t *testing.T) {
+	data, err := os.ReadFile(top + "/packaging/copyright")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := map[string]string{} // module -> its paragraph
+	for paragraph := range strings.SplitSeq(string(data), "\n\n") {
+		if files, rest, ok := strings.Cut(strings.TrimPrefix(paragraph, "Files:"), "Copyright:"); ok && files != paragraph {
+			for _, pattern := range strings.Fields(files) {
+				named[strings.TrimSuffix(pattern, "/*")] = words(rest)
+			}
+		}
+	}
+	all := words(strings.ReplaceAll(string(data), "\n .\n", "\n"))
+	for path, dir := range linked(t) {
+		paragraph, ok := named[path]
+		if !ok {
+			t.Errorf("%s is not named", path)
+			continue
+		}
+		delete(named, path)
+		licenses, _ := filepath.Glob(dir + "/LICENSE*")
+		if len(licenses) != 1 {
+			t.Errorf("%s has the licenses %q", path, licenses)
+			continue
+		}
+		text, err := os.ReadFile(licenses[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if notice, err := os.ReadFile(dir + "/NOTICE"); err == nil && !strings.Contains(all, words(string(notice))) {
+			t.Errorf("%s: its NOTICE is not there", path)
+		}
+		if strings.Contains(string(text), "Apache License") {
+			if !strings.Contains(paragraph, "License: Apache-2.0") {
+				t.Errorf("%s is not said to have the Apache License", path)
+			}
+			continue
+		}
+		checkLicense(t, path, string(text), paragraph, all)
+	}
+	delete(named, "*") // ours
+	for path := range named {
+		t.Errorf("%s is named, but not linked", path)
+	}
+}
+
+// checkLicense looks for each notice of a license in the paragraph on it, and
+// for the rest anywhere.
+func checkLicense(t *testing.T, path, license, paragraph, all string) {
+	t.Helper()
+	var text []string
+	for line := range strings.Lines(license + "\n---\n") {
+		notice, isNotice := strings.CutPrefix(line, "Copyright ")
+		switch {
+		case isNotice:
+			notice = words(strings.ReplaceAll(strings.TrimPrefix(notice, "(c) "), "All rights reserved.", ""))
+			if !strings.Contains(paragraph, strings.TrimRight(notice, ".")) {
+				t.Errorf("%s: %q is not there", path, notice)
+			}
+		case strings.HasPrefix(line, "---"): // gonetworkmanager has two
+			if !strings.Contains(all, words(strings.Join(text, " "))) {
+				t.Errorf("%s: this is not there:\n%s", path, strings.Join(text, ""))
+			}
+			text = nil
+		case strings.HasPrefix(line, "All rights reserved."), strings.HasPrefix(line, "The MIT License"):
+		default:
+			text = append(text, line)
+		}
+	}
+}
+
+// words is a text without its line breaks.
+func words(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// linked is each module in the program, with its directory; std is Go's.
+func linked(t *testing.T) map[string]string {
+	t.Helper()
+	modules := map[string]string{}
+	for _, arch := range []string{"amd64", "arm64"} {
+		t.Setenv("GOARCH", arch)
+		t.Setenv("CGO_ENABLED", "0")
+		out, err := run(t, "golang-go", "go", "list", "-deps", "-json=Module", top+"/cmd/nm-cloud-seed")
+		if err != nil {
+			t.Fatal(out, err)
+		}
+		for d := json.NewDecoder(strings.NewReader(out)); d.More(); {
+			var p struct{ Module *struct{ Path, Dir string } }
+			if err := d.Decode(&p); err != nil {
+				t.Fatal(err)
+			}
+			if p.Module != nil {
+				modules[p.Module.Path] = p.Module.Dir
+			}
+		}
+	}
+	delete(modules, "github.com/nm-cloud-seed/nm-cloud-seed")
+	root, err := run(t, "golang-go", "go", "env", "GOROOT")
+	if err != nil {
+		t.Fatal(root, err)
+	}
+	modules["std"] = strings.TrimSpace(root)
+	return modules
+}
