@@ -124,15 +124,29 @@ func (b *bus) device(ctx context.Context, owner string, path dbus.ObjectPath) (p
 	return props, err
 }
 
-// activate asks for a temporary connection on a device.
-func (b *bus) activate(ctx context.Context, owner string, device dbus.ObjectPath, settings gnm.ConnectionSettings) (profile, active dbus.ObjectPath, err error) {
+// activate asks for a temporary connection on a device: gone when it is
+// deactivated. A bound one is deactivated when this bus connection ends, however
+// we end; that cannot be changed later.
+func (b *bus) activate(ctx context.Context, owner string, device dbus.ObjectPath, settings gnm.ConnectionSettings, bound bool) (profile, active dbus.ObjectPath, err error) {
+	options := map[string]any{"persist": "volatile"}
+	if bound {
+		options["bind-activation"] = "dbus-client"
+	}
 	var result properties
 	_, err = b.call(ctx, owner, gnm.NetworkManagerObjectPath, gnm.NetworkManagerAddAndActivateConnection2,
-		[]any{settings, device, dbus.ObjectPath("/"), map[string]any{
-			"persist":         "volatile",    // gone when it is deactivated
-			"bind-activation": "dbus-client", // deactivated when this bus connection ends, however we end
-		}}, &profile, &active, &result)
+		[]any{settings, device, dbus.ObjectPath("/"), options}, &profile, &active, &result)
 	return profile, active, err
+}
+
+// inMemory is NM_SETTINGS_UPDATE2_FLAG_IN_MEMORY of nm-dbus-interface.h.
+const inMemory = uint32(0x2)
+
+// hand makes a volatile profile one that lives until the system ends, with
+// other settings. Its connection stays as it is.
+func (b *bus) hand(ctx context.Context, owner string, profile dbus.ObjectPath, settings gnm.ConnectionSettings) error {
+	var result properties
+	_, err := b.call(ctx, owner, profile, gnm.ConnectionInterface+".Update2", []any{settings, inMemory, map[string]any{}}, &result)
+	return err
 }
 
 func (b *bus) deactivate(ctx context.Context, owner string, active dbus.ObjectPath) error {

@@ -7,6 +7,7 @@ package nm
 import (
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
 	"sync"
 	"time"
@@ -28,6 +29,9 @@ type Network struct {
 	settled chan struct{} // closed by Settle, after keep was set
 	keep    map[string]bool
 	once    sync.Once
+	leaving chan struct{} // closed by Leave
+	left    chan struct{} // closed when that is done, by gone
+	gone    func()
 }
 
 // Options are the choices of a Network.
@@ -41,8 +45,10 @@ type Options struct {
 
 // New makes a Network that does nothing yet.
 func New(options Options) *Network {
+	left := make(chan struct{})
 	return &Network{log: options.Log, owner: options.Owner, dial: dbus.ConnectSystemBus,
-		views: make(chan lease.View, 1), settled: make(chan struct{})}
+		views: make(chan lease.View, 1), settled: make(chan struct{}),
+		leaving: make(chan struct{}), left: left, gone: sync.OnceFunc(func() { close(left) })}
 }
 
 // Views delivers the newest view whenever one differs from the last; views
@@ -62,10 +68,24 @@ func (n *Network) Settle(keep ...string) {
 	})
 }
 
+// Leave hands the temporary connections that are left over to NetworkManager,
+// which keeps them until the system ends or another profile takes their device:
+// no address is lost. It waits until that is done, or the context ends. To be
+// called once, after Settle, and before the end of Run.
+func (n *Network) Leave(ctx context.Context) error {
+	close(n.leaving)
+	select {
+	case <-n.left:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("cannot hand over the temporary connections: %w", ctx.Err())
+	}
+}
+
 // Run follows NetworkManager until the context ends, through restarts of
 // NetworkManager and of the bus. At the end it takes down the temporary
 // connections, within two seconds. Should the process die instead, the bus
-// tells NetworkManager, which does the same.
+// tells NetworkManager, which does the same; those of the service (Owner) stay.
 func (n *Network) Run(ctx context.Context) {
 	defer close(n.views)
 	said := ""

@@ -335,3 +335,37 @@ func TestInterfaceIndex(t *testing.T) {
 		}
 	}
 }
+
+// TestLeave: after it, the end of Run takes nothing down, and the profile is no
+// longer one that goes with its connection.
+func TestLeave(t *testing.T) {
+	bus, fake := lab(t)
+	s := start(t, bus, Options{Owner: true})
+	s.until("a lease", leased(1))
+	s.Settle("eth0")
+	if err := s.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := fake.Calls("Update2"); n != 1 {
+		t.Errorf("%d calls of Update2", n)
+	}
+	s.stop(patience)
+	if n := fake.Calls("DeactivateConnection"); n != 0 {
+		t.Errorf("%d connections were taken down", n)
+	}
+}
+
+// TestLeaveWithoutNetworkManager: it must not wait for what does not come.
+func TestLeaveWithoutNetworkManager(t *testing.T) {
+	bus, fake := lab(t)
+	s := start(t, bus, Options{Owner: true})
+	s.until("a lease", leased(1))
+	s.Settle("eth0")
+	fake.Stop()
+	s.until("nothing", leased(0))
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := s.Leave(ctx); err == nil || !strings.Contains(err.Error(), "cannot hand over the temporary connections") {
+		t.Errorf("error %v", err)
+	}
+}

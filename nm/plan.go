@@ -31,8 +31,9 @@ var reask = []time.Duration{time.Second, 2 * time.Second}
 // activation is a temporary connection of ours on a device.
 type activation struct {
 	active, profile dbus.ObjectPath
-	seen            bool // its objects have been in the mirror
-	again           bool // we are taking it down to ask again
+	uuid            string // the profile's, empty if we did not make it
+	seen            bool   // its objects have been in the mirror
+	again           bool   // we are taking it down to ask again
 }
 
 // refusal says that an activation on a device was refused or has failed.

@@ -1,6 +1,7 @@
 package nm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,7 +44,7 @@ func (n *Network) session(ctx context.Context, b *bus, owner string) (next strin
 			s.release(ctx)
 		}
 	}()
-	settled := n.settled
+	settled, leaving := n.settled, n.leaving
 	for {
 		select {
 		case <-settled:
@@ -51,6 +52,12 @@ func (n *Network) session(ctx context.Context, b *bus, owner string) (next strin
 			if err := s.settle(ctx); err != nil {
 				return "", err
 			}
+		default:
+		}
+		select {
+		case <-leaving:
+			leaving = nil // once
+			s.leave(ctx)
 		default:
 		}
 		if err := s.removeLeftovers(ctx); err != nil {
@@ -71,6 +78,7 @@ func (n *Network) session(ctx context.Context, b *bus, owner string) (next strin
 		case <-ctx.Done():
 			return "", ctx.Err()
 		case <-settled: // seen to above
+		case <-leaving:
 		case <-wake:
 		case signal, ok := <-b.signals:
 			for more := true; more && ctx.Err() == nil; {
@@ -118,7 +126,9 @@ func (s *session) act(ctx context.Context, p plan) (acted bool, err error) {
 		if s.saved[path] {
 			id = uuid.NewString()
 		}
-		profile, active, err := s.bus.activate(ctx, s.name, path, temporary(d.name, id))
+		// The service's own stay if it is killed, and are a leftover to the
+		// next one: a VM had better keep its network.
+		profile, active, err := s.bus.activate(ctx, s.name, path, temporary(d.name, id), !s.owner)
 		if fatal(err) {
 			return true, fmt.Errorf("cannot activate a temporary connection on %s: %w", d.name, err)
 		}
@@ -130,7 +140,7 @@ func (s *session) act(ctx context.Context, p plan) (acted bool, err error) {
 			s.cleared[path], s.saved[path] = false, s.saved[path] || !s.owner
 			continue
 		}
-		s.world.mine[path] = &activation{profile: profile, active: active}
+		s.world.mine[path] = &activation{profile: profile, active: active, uuid: id}
 		log.Debug("activated a temporary connection")
 	}
 	for _, path := range p.again {
@@ -164,6 +174,21 @@ func (s *session) settle(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// leave hands what is left of our connections over to NetworkManager.
+func (s *session) leave(ctx context.Context) {
+	defer s.gone() // not only once: a restarted NetworkManager is told again
+	for path, mine := range s.world.mine {
+		d := s.world.device(path)
+		// One that was taken up again after a restart is the service's, too.
+		id := cmp.Or(mine.uuid, connectionUUID(d.name))
+		if err := s.bus.hand(ctx, s.name, mine.profile, handed(d.name, id)); err != nil {
+			s.log.WithField("device", d.name).WithError(err).Warn("the temporary connection will not come back after a lost carrier")
+		}
+		delete(s.world.mine, path)
+	}
+	s.world.keep = nil // nothing is taken up again
 }
 
 // removeLeftovers deletes the temporary connections of an earlier run, or of

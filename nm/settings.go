@@ -15,6 +15,15 @@ func connectionUUID(name string) string {
 	return uuid.NewSHA1(namespace, []byte(name)).String()
 }
 
+// handed is a temporary profile as NetworkManager is to go on with it until the
+// system ends: it comes back after a lost carrier, unless there is any other.
+func handed(name, id string) gnm.ConnectionSettings {
+	settings := temporary(name, id)
+	settings["connection"]["autoconnect"] = true
+	settings["connection"]["autoconnect-priority"] = int32(-999) // the least
+	return settings
+}
+
 // temporary is the profile of a temporary connection: IPv4 by DHCP and nothing
 // else, see nm-settings-nmcli(5).
 func temporary(name, id string) gnm.ConnectionSettings {

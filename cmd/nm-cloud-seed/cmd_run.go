@@ -19,7 +19,8 @@ func runCommand() *cobra.Command {
 		Long: `Run is what nm-cloud-seed.service starts. It fetches the instance metadata,
 writes the seed to /run/nm-cloud-seed with /var/lib/cloud/seed/cs leading to it,
 tells systemd that it is ready, and stays only while the seed's device or the
-default network has no connection but a temporary one of ours.
+default network has no connection but a temporary one of ours. When cloud-init
+is done, NetworkManager keeps that one until shutdown.
 
 Where there is nothing to do (not on CloudStack, cloud-init disabled, or
 cloud-init already has its datasource) it says so and succeeds.`,

@@ -130,6 +130,9 @@ func printStatus(w io.Writer, s daemon.State) error {
 	if len(s.Temporary) > 0 {
 		row("temporary", "a connection of ours holds %s", strings.Join(s.Temporary, ", "))
 	}
+	if len(s.Kept) > 0 {
+		row("temporary", "a connection of ours stays on %s until shutdown, as no other profile took its place", strings.Join(s.Kept, ", "))
+	}
 	for _, d := range s.Devices {
 		row("device", "%s: %s", d.Name, d.Detail)
 	}

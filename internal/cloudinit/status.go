@@ -2,6 +2,8 @@ package cloudinit
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"unicode"
 
@@ -29,6 +31,16 @@ type status struct {
 type stage struct {
 	Start    *float64 `json:"start"`
 	Finished *float64 `json:"finished"`
+}
+
+// resultFile is a symlink like statusFile, laid when the last stage has ended,
+// well or not (status_wrapper in cloudinit/cmd/main.py).
+const resultFile = "run/cloud-init/result.json"
+
+// Done says whether all stages of cloud-init in this boot have ended.
+func (f Files) Done() bool {
+	_, err := os.Lstat(filepath.Join(f.Root, "/", resultFile))
+	return err == nil
 }
 
 // LocalDatasource is the class name of the datasource that cloud-init's local

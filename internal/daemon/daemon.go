@@ -114,9 +114,29 @@ func (d *Daemon) Run(ctx context.Context) error {
 	})
 	d.Notify("READY=1")
 
-	// 9. Keep the network that the seed came over, while nothing else takes its place.
-	networks.Hold(ctx)
+	// 9. Keep the network that the seed came over, while nothing else takes its
+	// place. Once cloud-init is done, which may still bring up a profile of its
+	// own, that is NetworkManager's affair: nothing of ours stays resident.
+	held := networks.Hold(ctx, cloudinit.Files{Root: d.Root}.Done)
+	if len(held) > 0 && ctx.Err() == nil {
+		d.leave(ctx, networks, held)
+	}
 	return nil
+}
+
+// leaveLimit bounds the handover to a NetworkManager that may be away.
+const leaveLimit = 10 * time.Second
+
+// leave ends a run whose temporary connections are the VM's only network.
+func (d *Daemon) leave(ctx context.Context, networks *Networks, held []string) {
+	ctx, cancel := context.WithTimeout(ctx, leaveLimit)
+	defer cancel()
+	if err := networks.Leave(ctx); err != nil {
+		d.Log.Warn(err)
+		return
+	}
+	d.tell(func(s *State) { s.Kept = held })
+	d.Log.WithField("devices", held).Info("no other profile has taken the place of the temporary connection: it stays until shutdown")
 }
 
 // fail is the end of a run that could not do its job: boot goes on without it.

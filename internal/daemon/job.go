@@ -149,24 +149,26 @@ func (n *Networks) current() lease.View {
 }
 
 // Hold waits while a temporary connection is needed: until another connection
-// has an address on each device that we hold, or the context ends. A connection
-// that is lost meanwhile comes back; a NetworkManager that restarts changes
-// nothing.
-func (n *Networks) Hold(ctx context.Context) {
+// has an address on each device that we hold, the context ends, or enough says
+// so. It returns the devices whose connection is still needed. A connection that
+// is lost meanwhile comes back; a NetworkManager that restarts changes nothing.
+func (n *Networks) Hold(ctx context.Context, enough func() bool) (held []string) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
 	for {
 		view := n.current()
 		n.held = slices.DeleteFunc(n.held, func(device string) bool {
 			return slices.ContainsFunc(view.Leases, func(l lease.Lease) bool { return l.Device == device && !l.Temporary })
 		})
-		if len(n.held) == 0 {
-			return
+		if len(n.held) == 0 || ctx.Err() != nil || enough() {
+			return n.held
 		}
 		select {
 		case <-ctx.Done():
-			return
+		case <-tick.C:
 		case _, ok := <-n.changed:
 			if !ok {
-				return
+				return n.held
 			}
 		}
 	}

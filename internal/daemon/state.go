@@ -43,6 +43,7 @@ type State struct {
 	Devices   []Device   `json:"devices,omitempty"`
 	Instance  *Instance  `json:"instance,omitempty"`
 	Temporary []string   `json:"temporary-connections,omitempty"` // devices
+	Kept      []string   `json:"kept-connections,omitempty"`      // devices whose temporary connection stays until shutdown
 	Error     string     `json:"error,omitempty"`
 	Ended     *time.Time `json:"ended,omitempty"` // the process has gone
 }

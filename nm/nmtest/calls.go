@@ -63,6 +63,8 @@ func (m *NM) call(message *dbus.Message, member string) {
 		} else {
 			m.refuse(message, ".Settings.InvalidConnection", "No connection with the UUID was found.")
 		}
+	case "Update2":
+		m.update(message, path)
 	case "Delete":
 		if _, ok := m.stored[path]; !ok {
 			m.answer(message, nil, dbus.NewError("org.freedesktop.DBus.Error.UnknownMethod", []any{"no such object"}))
@@ -117,6 +119,23 @@ func (m *NM) addAndActivate(message *dbus.Message) {
 		m.answer(message, []any{a.profile, active, map[string]dbus.Variant{}}, nil)
 		m.proceed(active)
 	}
+}
+
+// update knows one flag: 0x2, in memory, without "volatile" (0x10).
+func (m *NM) update(message *dbus.Message, path dbus.ObjectPath) {
+	var settings map[string]map[string]dbus.Variant
+	var flags uint32
+	var args map[string]dbus.Variant
+	if dbus.Store(message.Body, &settings, &flags, &args) != nil || flags != 0x2 {
+		m.answer(message, nil, dbus.NewError("org.freedesktop.DBus.Error.InvalidArgs", []any{"wrong arguments"}))
+		return
+	}
+	for _, a := range m.active {
+		if a.profile == path {
+			a.volatile = false
+		}
+	}
+	m.answer(message, []any{map[string]dbus.Variant{}}, nil)
 }
 
 func (m *NM) refuse(message *dbus.Message, name, text string) {

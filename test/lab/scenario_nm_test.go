@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -328,6 +329,56 @@ func TestHoldEndsWhenAnotherConnectionIsActive(t *testing.T) {
 		}
 		s.seeded("replaced")
 		s.ownerActive()
+	})
+}
+
+// cloud-init is done, and nothing has taken the temporary connection's place: the
+// service ends, the connection stays as it is and comes back after a lost
+// carrier, and another profile still takes its place.
+func TestKeptUntilShutdown(t *testing.T) {
+	profile := strings.Replace(dhcpProfile, "[ipv4]", "autoconnect=false\n[ipv4]", 1)
+	c := lab.Config{Profiles: map[string]string{"owner.nmconnection": profile}}
+	start(t, c, func(s *scenario) {
+		s.serve(0, s.VRAddr(0), s.router(0, "kept"))
+		active := func(name string) func() bool {
+			return func() bool {
+				out, err := s.Nmcli(s.Context(), "-g", "NAME", "connection", "show", "--active")
+				return err == nil && strings.Contains(out, name)
+			}
+		}
+		s.holding = func() {
+			events := s.Command(s.Context(), "ip", "-o", "monitor", "address", "route")
+			var seen strings.Builder
+			events.Stdout = &seen
+			s.must(events.Start())
+			s.must(os.MkdirAll("/run/cloud-init", 0o755))
+			s.must(os.Symlink("nowhere", "/run/cloud-init/result.json"))
+			s.eventually(5*time.Second, "the service ends by itself", func() bool {
+				state, err := daemon.ReadState("")
+				return err == nil && state.Ended != nil && slices.Equal(state.Kept, []string{"eth0"})
+			})
+			time.Sleep(300 * time.Millisecond) // for what should not come
+			s.must(events.Process.Kill())
+			_ = events.Wait()
+			if seen.Len() > 0 {
+				s.Errorf("the handover was not without a gap:\n%s", seen.String())
+			}
+			if !active("nm-cloud-seed eth0")() {
+				s.Error("the connection did not stay")
+			}
+			s.must(s.SetCarrier(0, false))
+			s.eventually(15*time.Second, "the connection is lost", func() bool { return !active("nm-cloud-seed eth0")() })
+			s.must(s.SetCarrier(0, true))
+			s.eventually(5*time.Second, "it comes back", active("nm-cloud-seed eth0"))
+			_, err := s.Nmcli(s.Context(), "connection", "up", "owner")
+			s.must(err)
+			if active("nm-cloud-seed eth0")() {
+				s.Error("the owner's profile did not take its place")
+			}
+			_, err = s.Nmcli(s.Context(), "connection", "delete", "nm-cloud-seed eth0") // for the next check
+			s.must(err)
+		}
+		s.seeded("kept")
 	})
 }
 
