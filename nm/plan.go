@@ -18,8 +18,14 @@ import (
 const maxDevices = 64
 
 // settle is how long a disconnected device with profiles of its own is left to
-// NetworkManager's autoconnect, which acts within milliseconds or not at all.
-const settle = time.Second
+// NetworkManager's autoconnect, which acts within milliseconds or not at all;
+// settleStartup, while NetworkManager is still starting (Manager.Startup), which
+// takes seconds on an overloaded machine. An activation of ours would evict what
+// autoconnect is just about to activate.
+const (
+	settle        = time.Second
+	settleStartup = 5 * time.Second
+)
 
 // reask is when an unanswered DISCOVER of our own activation is asked again, by
 // activating again: a lost first one would cost 2.7 s, NetworkManager's own
@@ -220,6 +226,15 @@ func (w *world) lease(d device, temporary bool) (lease.Lease, bool) {
 	return l, ok
 }
 
+// autoconnects is until when NetworkManager may connect a device by itself.
+func (w *world) autoconnects(d device) time.Time {
+	limit := settle
+	if w.objects.startup() {
+		limit = settleStartup
+	}
+	return w.objects.since[d.path].Add(limit)
+}
+
 // lookDisconnected gives an idle wired device a temporary connection, once
 // nothing else is coming for it.
 func (w *world) lookDisconnected(p *plan, d device, now time.Time, say func(lease.State, string, ...any)) {
@@ -244,9 +259,9 @@ func (w *world) lookDisconnected(p *plan, d device, now time.Time, say func(leas
 		say(state, "no temporary connection yet: %v", no.err)
 		p.wakeAt(no.next)
 		return
-	case len(d.profiles) > 0 && now.Before(w.objects.since[d.path].Add(settle)):
+	case len(d.profiles) > 0 && now.Before(w.autoconnects(d)):
 		say(lease.Waiting, "waiting for NetworkManager to connect it")
-		p.wakeAt(w.objects.since[d.path].Add(settle))
+		p.wakeAt(w.autoconnects(d))
 		return
 	}
 	say(lease.Waiting, "activating a temporary connection")

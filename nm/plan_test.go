@@ -57,6 +57,8 @@ func TestDecide(t *testing.T) {
 		"idle veth":                   {[]part{eth(30, sets("DeviceType", uint32(20)))}, activate},
 		"with profiles":               {[]part{eth(30, profiles)}, waiting("to connect it", settle)},
 		"with profiles, later":        {[]part{eth(30, profiles, since(settle-time.Millisecond))}, waiting("to connect it", time.Millisecond)},
+		"starting, with profiles":     {[]part{eth(30, profiles, since(settle)), startup}, waiting("to connect it", settleStartup-settle)},
+		"starting, at last":           {[]part{eth(30, profiles, since(settleStartup)), startup}, activate},
 		"with profiles, at last":      {[]part{eth(30, profiles, since(settle))}, activate},
 		"preparing, theirs":           {[]part{eth(40, theirs, since(time.Hour))}, waiting(`"Wired 1" is being activated`, 0)},
 		"needs a secret":              {[]part{eth(60, theirs)}, waiting("being activated", 0)},
