@@ -10,6 +10,7 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -42,6 +43,10 @@ func main() {
 	// net/http tells the standard logger what it did not understand, word for
 	// word; it could be user-data.
 	log.SetOutput(io.Discard)
+	if filepath.Base(os.Args[0]) == generatorName {
+		generator(os.Args[1:], openKmsg())
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()

@@ -1,0 +1,231 @@
+package systemd
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const (
+	lib = "usr/lib/systemd/system/"
+	etc = "etc/systemd/system/"
+)
+
+// early, default-dependency and enabled units for the tables.
+func enabled(name string) string { return etc + "multi-user.target.wants/" + name }
+
+// TestPlan changes a release's units and looks at what becomes of the plan. In
+// each case systemd itself must find no cycle, and start the network stage.
+func TestPlan(t *testing.T) {
+	const run = "[Service]\nExecStart=/bin/true\n"
+	const link, cleanup = "cloud-init.target.wants/nm-cloud-seed.service", "cloud-init.target.wants/nm-cloud-seed-cleanup.service"
+	links := []string{cleanup, link}
+	rhel := "[Unit]\nDefaultDependencies=no\nAfter=cloud-init-local.service NetworkManager.service\nBefore=network-online.target\nConflicts=shutdown.target\nBefore=shutdown.target\n" + run
+	for _, tt := range []struct {
+		name     string
+		suite    string
+		change   map[string]string // "" removes
+		ordering Ordering
+		files    []string
+		text     []string // of the files, all together; "!" for what is not there
+		held     []string // "!" for who is not
+		loud     []string // left out, with the way to the stage
+		notes    []string
+		cycle    bool // one that was there before us
+	}{
+		{name: "no cloud-init", suite: "trixie", change: map[string]string{lib + "cloud-init-network.service": ""}, notes: []string{"cloud-init is not installed"}},
+		{name: "stage masked", suite: "trixie", change: map[string]string{etc + "cloud-init-network.service": "-> /dev/null"}, notes: []string{"cloud-init is not installed"}},
+		{name: "no NetworkManager", suite: "trixie", change: map[string]string{lib + "NetworkManager.service": ""}, notes: []string{"NetworkManager.service is not started"}},
+		{name: "NetworkManager disabled", suite: "trixie", change: map[string]string{enabled("NetworkManager.service"): "", etc + "network-online.target.wants/NetworkManager-wait-online.service": ""}, notes: []string{"NetworkManager.service is not started"}},
+		{name: "our service masked", suite: "trixie", change: map[string]string{etc + Service: "-> /dev/null"}, notes: []string{"nm-cloud-seed.service is not installed"}},
+		{
+			name: "RHEL's order", suite: "trixie",
+			change: map[string]string{lib + "cloud-init-network.service": rhel},
+			files:  links, notes: []string{"the order is right already"},
+		},
+		{
+			name: "RHEL's order, early", suite: "trixie", ordering: Early,
+			change: map[string]string{lib + "cloud-init-network.service": rhel},
+			files:  links, notes: []string{"the order is right already"},
+		},
+		{
+			name: "an administrator's stage", suite: "trixie",
+			change: map[string]string{etc + "cloud-init-network.service": "[Unit]\nDefaultDependencies=no\nBefore=basic.target\\\n# why\n sysinit.target \\\nnetwork-online.target\n" + run},
+			files:  append([]string{"early/cloud-init-network.service"}, links...),
+			text:   []string{"from /etc/systemd/system/cloud-init-network.service", "[Unit]\nDefaultDependencies=no\n# why\nBefore=network-online.target\n[Service]", "!sysinit"},
+		},
+		{
+			name: "both names", suite: "trixie",
+			change: map[string]string{lib + "cloud-init.service": "[Unit]\nDefaultDependencies=no\nBefore=sysinit.target\n" + run, etc + "cloud-init.target.wants/cloud-init.service": "-> /x/cloud-init.service"},
+			files:  append([]string{"cloud-init-network.service", "cloud-init.service"}, links...),
+		},
+		{
+			name: "one name is an alias", suite: "trixie",
+			change: map[string]string{etc + "cloud-init.service": "-> /usr/lib/systemd/system/cloud-init-network.service"},
+			files:  append([]string{"cloud-init-network.service"}, links...),
+		},
+		{
+			name: "a drop-in", suite: "bookworm",
+			change: map[string]string{
+				etc + "cloud-init.service.d/x.conf": "[Unit]\nBefore=sysinit.target foo.service\n[Service]\nTimeoutSec=9\n",
+				etc + "cloud-init.service.d/y.conf": "[Unit]\nAfter=foo.target\n",
+			},
+			files: append([]string{"cloud-init.service", "early/cloud-init.service.d/x.conf"}, links...),
+			text:  []string{"[Unit]\nBefore=foo.service\n[Service]\nTimeoutSec=9\n", "!Before=sysinit"},
+		},
+		{
+			name: "hotplug socket of 24.3", suite: "trixie",
+			change: map[string]string{lib + "cloud-init-hotplugd.socket": "[Unit]\nAfter=cloud-config.target\n[Socket]\nListenFIFO=/run/cloud-init/share/hook-hotplug-cmd\n", etc + "cloud-config.target.wants/cloud-init-hotplugd.socket": "-> /x/cloud-init-hotplugd.socket"},
+			files:  append([]string{"cloud-init-hotplugd.socket.d/nm-cloud-seed.conf", "cloud-init-network.service"}, links...),
+			text:   []string{"DefaultDependencies=no\nConflicts=shutdown.target\nBefore=shutdown.target\n"},
+		},
+		{
+			name: "after network.target and before cloud-init", suite: "trixie",
+			change: map[string]string{lib + "a.service": "[Unit]\nAfter=network.target\nBefore=cloud-init-network.service\n" + run, enabled("a.service"): "-> /x/a.service"},
+			files:  append([]string{"cloud-init-network.service"}, links...),
+			text:   []string{"!\nBefore=network.target"},
+			held:   []string{"cron.service", "!a.service"},
+			loud:   []string{"network.target before a.service before cloud-init-network.service"},
+		},
+		{
+			name: "before somebody before cloud-init", suite: "trixie",
+			change: map[string]string{
+				lib + "a.service": "[Unit]\nBefore=b.service\n" + run, enabled("a.service"): "-> /x/a.service",
+				lib + "b.service": "[Unit]\nBefore=cloud-init-network.service\n" + run,
+			},
+			files: append([]string{"cloud-init-network.service"}, links...),
+			held:  []string{"cron.service", "!a.service"},
+			loud:  []string{"a.service before b.service before cloud-init-network.service"},
+		},
+		{
+			name: "what others may need meanwhile", suite: "trixie",
+			change: map[string]string{
+				lib + "users.service": "[Unit]\nBefore=nss-user-lookup.target\n" + run, enabled("users.service"): "-> /x/users.service",
+				lib + "forlogin.service": "[Unit]\nBefore=systemd-logind.service\n" + run, enabled("forlogin.service"): "-> /x/forlogin.service",
+				lib + "bus.service": "[Service]\nType=dbus\nBusName=a.b\nExecStart=/bin/true\n", enabled("bus.service"): "-> /x/bus.service",
+				lib + "late.service": "[Unit]\nAfter=network.target\n[Service]\nType=dbus\nBusName=a.c\nExecStart=/bin/true\n", enabled("late.service"): "-> /x/late.service",
+				lib + "normal.service": run, enabled("normal.service"): "-> /x/normal.service",
+				lib + "t.timer": "[Timer]\nOnBootSec=1\n", lib + "t.service": run, etc + "timers.target.wants/t.timer": "-> /x/t.timer",
+				lib + "early.service": "[Unit]\nDefaultDependencies=no\n" + run, enabled("early.service"): "-> /x/early.service",
+				lib + "i@.service": run, enabled("i@1.service"): "-> /x/i@.service",
+			},
+			files: append([]string{"cloud-init-network.service"}, links...),
+			held:  []string{"!users.service", "!forlogin.service", "!bus.service", "!early.service", "!t.service", "late.service", "normal.service", "t.timer", "i@1.service"},
+		},
+		{
+			name: "a mount after cloud-init before local-fs.target", suite: "trixie",
+			change: map[string]string{enabled("open-vm-tools.service"): "", "etc/fstab": "/dev/vdb /data ext4 x-systemd.after=cloud-init-network.service 0 2\n", etc + "data.mount": "[Unit]\nAfter=cloud-init-network.service\n[Mount]\nWhat=/dev/vdb\nWhere=/data\n", etc + "local-fs.target.requires/data.mount": "-> /x/data.mount"},
+			notes:  []string{"nothing is changed", "data.mount", "ordering=early would make no cycle"},
+		},
+		{
+			name: "the same, early", suite: "trixie", ordering: Early,
+			change: map[string]string{enabled("open-vm-tools.service"): "", "etc/fstab": "/dev/vdb /data ext4 x-systemd.after=cloud-init-network.service 0 2\n"},
+			text:   []string{"ordering: early"},
+		},
+		{
+			name: "cloud-init's own mounts", suite: "trixie",
+			change: map[string]string{"etc/fstab": "/dev/vdb\t/mnt\tauto\tdefaults,nofail,x-systemd.after=cloud-init-network.service,_netdev,comment=cloudconfig\t0\t2\n"},
+			files:  append([]string{"cloud-init-network.service"}, links...),
+		},
+		{
+			name: "early would make a cycle", suite: "trixie", ordering: Early,
+			change: map[string]string{lib + "dbus.socket": "[Unit]\nAfter=sysinit.target\n[Socket]\nListenStream=/run/dbus/system_bus_socket\n"},
+			files:  append([]string{"cloud-init-network.service"}, links...),
+			notes:  []string{"ordering=early would make a cycle, using late"},
+		},
+		{
+			name: "firewalld, early", suite: "bookworm", ordering: Early,
+			text: []string{"firewalld.service.d"},
+		},
+		{
+			name: "dbus-broker, early", suite: "bookworm", ordering: Early,
+			change: map[string]string{lib + "dbus-broker.service": "[Unit]\nDefaultDependencies=false\nAfter=dbus.socket\nBefore=basic.target shutdown.target\nRequires=dbus.socket\nConflicts=shutdown.target\n" + run, etc + "dbus.service": "-> /usr/lib/systemd/system/dbus-broker.service"},
+			text:   []string{"!dbus.service.d", "!dbus-broker.service.d", "dbus.socket.d"},
+		},
+		{
+			name: "a cycle of others", suite: "trixie", cycle: true,
+			change: map[string]string{lib + "a.service": "[Unit]\nAfter=b.service\n" + run, enabled("a.service"): "-> /x/a.service", lib + "b.service": "[Unit]\nAfter=a.service\n" + run, enabled("b.service"): "-> /x/b.service"},
+			files:  append([]string{"cloud-init-network.service"}, links...),
+			held:   []string{"a.service", "b.service"},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			files := sample(t, tt.suite)
+			for name, text := range tt.change {
+				delete(files, name)
+				if text != "" {
+					files[name] = text
+				}
+			}
+			u := loadFiles(t, files)
+			p := u.Plan(cmpOr(tt.ordering, Late))
+			if tt.ordering != Early || tt.files != nil {
+				if diff := cmp.Diff(slices.Sorted(slices.Values(tt.files)), names(p.Files)); diff != "" {
+					t.Error("files:", diff)
+				}
+			}
+			has(t, p.String(), tt.text)
+			has(t, strings.Join(p.Notes, "\n"), tt.notes)
+			has(t, " "+strings.Join(p.Held, " ")+" ", spaced(tt.held))
+			var loud []string
+			for _, l := range p.LeftOut {
+				if len(l.Through) > 0 {
+					loud = append(loud, strings.Join(l.Through, " before "))
+				}
+			}
+			if diff := cmp.Diff(tt.loud, loud); diff != "" {
+				t.Error("left out:", diff)
+			}
+			if len(p.Files) == 0 {
+				return
+			}
+			after := u.With(p)
+			if c := u.newCycle(p); c != nil || len(after.Cycles()) > 0 != tt.cycle {
+				t.Errorf("cycles %q", after.Cycles())
+			}
+			v := judgePlan(t, files, p)
+			if len(v.cycles) > 0 != tt.cycle {
+				t.Errorf("systemd finds cycles %q", v.cycles)
+			}
+			for _, id := range append(u.NetworkStages(), Service, networkManager) {
+				if !v.jobs[id] {
+					t.Errorf("systemd does not start %s", id)
+				}
+			}
+			if before := slices.Sorted(maps.Keys(u.boot)); !slices.IsSorted(before) || !after.Started(Service) || u.Started(Service) {
+				t.Error("started:", after.Started(Service), u.Started(Service))
+			}
+		})
+	}
+}
+
+func cmpOr(a, b Ordering) Ordering {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+func spaced(list []string) []string {
+	var all []string
+	for _, name := range list {
+		if bare, ok := strings.CutPrefix(name, "!"); ok {
+			all = append(all, "! "+bare+" ")
+		} else {
+			all = append(all, " "+name+" ")
+		}
+	}
+	return all
+}
+
+func has(t *testing.T, text string, want []string) {
+	t.Helper()
+	for _, w := range want {
+		if w, not := strings.CutPrefix(w, "!"); strings.Contains(text, w) == not {
+			t.Errorf("%q in it: %t\n%s", w, !not, text)
+		}
+	}
+}
