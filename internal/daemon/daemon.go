@@ -71,7 +71,11 @@ func (d *Daemon) Run(ctx context.Context) error {
 	job := Job{Log: d.Log, Platform: Platform(d.Root, d.Config), Deadline: d.Config.Deadline, Owner: true, Report: d.progress}
 	inst, networks, err := job.Fetch(ctx)
 	defer networks.Close()
-	defer d.Notify("STOPPING=1") // before the connections go
+	defer func() { // before the connections go
+		if ctx.Err() != nil { // an end of our own is none of the unit, which remains
+			d.Notify("STOPPING=1")
+		}
+	}()
 	stop()
 	if ctx.Err() != nil {
 		d.say(Stopped, "stopped before there was a seed")

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"errors"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
+)
+
+// What is expected of the boots, as lists of verdicts.
+
+var (
+	seeded = slices.Concat(works, []check{phase(daemon.Ready), {"not resident", gone}})
+	again  = append(slices.Clone(seeded), same)
+
+	same  = check{"same machine", sameMachine}
+	stays = check{"temporary connection", temporaryStays}
+)
+
+// rebooted is a second boot. Since 25.2, cloud-init tries by itself in its local
+// stage; with dhcpcd it then has a lease, but has forgotten the server's address.
+// The first boot's /etc/resolv.conf is there by now, and has a name server that
+// knows data-server.
+func rebooted(suite string) []check {
+	if suite == "sid" {
+		return slices.Concat(works, []check{phase(daemon.Idle, daemon.Ready), same})
+	}
+	return again
+}
+
+// bug is cloud-init without a network: what it finds is not the instance, and
+// nothing else complains.
+var bug = slices.Concat(healthy, not(instanceSeen...), not(check{"probes", probes}), []check{
+	{"the bug", func(r *report) error {
+		if !noRouter.MatchString(r.cloudInitLog()) {
+			return errors.New("cloud-init does not say that it found no virtual router")
+		}
+		return r.wants("datasource", "DataSourceNone: DataSourceNone")
+	}},
+})
+
+var noRouter = regexp.MustCompile(`No virtual router found!|NoDHCPLeaseError`)
+
+// stock is cloud-init without us, where it works. Its local stage has no domain.
+var stock = slices.DeleteFunc(slices.Clone(works), func(c check) bool { return c.name == "FQDN" })
+
+// own is cloud-init without our help.
+var own = slices.Concat(works, []check{phase(daemon.Idle)})
+
+// goesOn is a boot without an instance that says so. From our service's start to
+// the end of cloud-init's network stage it may take our deadline and patience.
+func goesOn(patience time.Duration) []check {
+	return slices.Concat(
+		[]check{{"ends", ends}, {"ordering", noCycle}, {"shutdown", shutdown}},
+		not(instanceSeen...),
+		[]check{phase(daemon.Failed), {"word of it", saysWhy}, {"deadline", inTime(patience)}},
+	)
+}
+
+var (
+	// Much less than the two minutes of cloud-init's own search.
+	silent = goesOn(30 * time.Second)
+	// Without a lease, cloud-init has NetworkManager try once more.
+	noLease = goesOn(30*time.Second + dhcpTimeout)
+)
+
+// dhcpTimeout is NetworkManager's.
+const dhcpTimeout = 45 * time.Second
+
+var inert = []check{{"nothing generated", nothingGenerated}, {"as without the package", asWithout}}

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/datasource/cloudstack/vrtest"
+	"github.com/nm-cloud-seed/nm-cloud-seed/test/boot/qemu"
+	"github.com/nm-cloud-seed/nm-cloud-seed/test/lab"
+)
+
+//go:embed userdata.yaml
+var userData []byte
+
+// The longest that a boot may take: it is killed then.
+const (
+	containerLimit = 3 * time.Minute
+	virtualLimit   = 10 * time.Minute
+)
+
+// guestReport is where boot-report writes, a directory per boot.
+const guestReport = "/var/lib/boot-report"
+
+// world is a scenario in its lab.
+type world struct {
+	*lab.Lab
+	scenario
+	image     *image
+	artifacts *os.Root // of the scenario; its path may be hidden in here
+	vr        *vrtest.VR
+	machine   qemu.Machine // if it is a virtual one
+}
+
+// inside does a scenario: its arguments are its name, the cached root, the
+// directory for what it leaves, and the package, which may be missing.
+func inside(ctx context.Context, args []string) error {
+	s, err := find(args[0])
+	if err != nil {
+		return err
+	}
+	// All of these are opened before the lab's mounts, which may hide them.
+	root, err := os.Open(args[1])
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	artifacts, err := os.OpenRoot(args[2])
+	if err != nil {
+		return err
+	}
+	defer artifacts.Close()
+	var pkg []byte
+	if !s.bare {
+		if pkg, err = os.ReadFile(args[3]); err != nil {
+			return fmt.Errorf("cannot read the package: %w", err)
+		}
+	}
+	if err := artifacts.Mkdir("lab", 0o755); err != nil {
+		return err
+	}
+	l, err := lab.New(path.Join(args[2], "lab"), lab.Config{NoNM: true, NICs: []lab.NIC{s.nic}})
+	if err != nil {
+		return err
+	}
+	w := &world{Lab: l, scenario: s, artifacts: artifacts, vr: vrtest.New()}
+	return errors.Join(w.run(ctx, root, pkg), l.Close())
+}
+
+func (w *world) run(ctx context.Context, root *os.File, pkg []byte) (err error) {
+	if err := mountCgroups(); err != nil {
+		return err
+	}
+	if w.image, err = newImage(root); err != nil {
+		return err
+	}
+	if err := w.image.fill(ctx, w.scenario, pkg); err != nil {
+		return err
+	}
+	if w.virtual != nil {
+		if err := w.build(ctx); err != nil {
+			return err
+		}
+	}
+	if err := w.serve(ctx); err != nil {
+		return err
+	}
+	for n := range w.boots {
+		// After one that did not come to its end, no other is worth its time.
+		if ended, err := w.boot(ctx, n); err != nil || !ended {
+			return err
+		}
+	}
+	return nil
+}
+
+// serve starts the virtual router's metadata and password servers.
+func (w *world) serve(ctx context.Context) error {
+	vm := vrtest.Example(instance, w.ClientAddr(0))
+	vm.Set("local-hostname", hostname)
+	vm.UserData = userData
+	w.vr.SetVM(w.ClientAddr(0), vm)
+	if w.scenario.vr != nil {
+		w.scenario.vr(w.vr)
+	}
+	metadata, err := w.Listen(0, netip.AddrPortFrom(w.VRAddr(0), 80).String())
+	if err != nil {
+		return err
+	}
+	passwords, err := w.Listen(0, netip.AddrPortFrom(w.VRAddr(0), 8080).String())
+	if err != nil {
+		return err
+	}
+	go w.vr.ServeMetadata(ctx, metadata)
+	go w.vr.ServePasswords(ctx, passwords)
+	return nil
+}
+
+// boot does boot n and leaves all there is to know of it in a directory. A
+// system that does not power off by itself is no error here.
+func (w *world) boot(ctx context.Context, n int) (ended bool, err error) {
+	b := w.boots[n]
+	dir := bootDir(n, b)
+	if err := w.artifacts.Mkdir(dir, 0o755); err != nil {
+		return false, err
+	}
+	if err := w.powerOn(ctx); err != nil {
+		return false, err
+	}
+	console, err := w.artifacts.Create(path.Join(dir, consoleFile))
+	if err != nil {
+		return false, err
+	}
+	defer console.Close()
+	w.vr.ResetLog()
+	cmdline := append([]string{"systemd.wants=boot-report.service"}, b.cmdline...)
+	limit, start := virtualLimit, w.bootVirtual
+	if w.virtual == nil {
+		limit, start = containerLimit, w.bootContainer
+		cmdline = append(cmdline, onlyCloudStack)
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it did not power off within %v", limit))
+	defer cancel()
+	began := time.Now()
+	err = start(limited, console, cmdline)
+	o := outcome{Took: time.Since(began), Virtual: w.virtual != nil, Requests: w.requests()}
+	if err != nil {
+		o.Error = err.Error()
+		if cause := context.Cause(limited); cause != nil {
+			o.Error = cause.Error()
+		}
+	}
+	if ctx.Err() != nil {
+		return false, context.Cause(ctx)
+	}
+	return o.Error == "", w.collect(ctx, n, dir, o)
+}
+
+func (w *world) bootContainer(ctx context.Context, console *os.File, cmdline []string) error {
+	// Not the file itself: nspawn waits for its output with epoll, which
+	// files do not support.
+	return w.image.bootContainer(ctx, struct{ io.Writer }{console}, cmdline)
+}
+
+// powerOn makes the NIC what it is when a machine is switched on: NetworkManager
+// leaves it as it is when it ends, and the lab keeps it. A virtual machine's own
+// NIC is behind it.
+func (w *world) powerOn(ctx context.Context) error {
+	batch := "link set eth0 down\naddr flush dev eth0\n"
+	if w.virtual != nil {
+		batch += "link set eth0 up\n"
+	}
+	cmd := w.Command(ctx, "ip", "-batch", "-")
+	cmd.Stdin = strings.NewReader(batch)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("cannot reset eth0: %w: %s", err, out)
+	}
+	return nil
+}
+
+var ports = map[vrtest.Port]int{vrtest.MetadataPort: 80, vrtest.PasswordPort: 8080}
+
+// requests are the requests that the virtual router got.
+func (w *world) requests() (requests []string) {
+	for _, r := range w.vr.Requests() {
+		requests = append(requests, fmt.Sprintf("%s :%d %s %s %d", r.Time.Format("15:04:05.000"), ports[r.Port], r.Method, r.Path, r.Status))
+	}
+	return requests
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/test/debroot"
+	"github.com/nm-cloud-seed/nm-cloud-seed/test/lab"
+)
+
+// result is a judged boot.
+type result struct {
+	scenario, boot string
+	report         *report
+	wrong          []error
+	dir            string // what it left
+}
+
+// runAll does the scenarios and says what comes of them.
+func runAll(ctx context.Context, chosen []scenario, o options) error {
+	if os.Geteuid() != 0 {
+		return errors.New("cannot boot systems as an ordinary user: this takes root")
+	}
+	if i := slices.IndexFunc(chosen, func(s scenario) bool { return !s.bare }); i >= 0 && o.pkg == "" {
+		return fmt.Errorf("cannot do %s without a package to test", chosen[i].name)
+	}
+	artifacts, err := makeArtifacts(o.artifacts)
+	if err != nil {
+		return err
+	}
+	roots, err := makeRoots(ctx, chosen)
+	if err != nil {
+		return err
+	}
+	var mu sync.Mutex
+	results := make([][]result, len(chosen))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(o.parallel)
+	done := 0
+	for i, s := range chosen {
+		group.Go(func() error {
+			began := time.Now()
+			boots := runOne(ctx, s, roots[s.root()], filepath.Join(artifacts, s.name), o.pkg)
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			results[i] = boots
+			done++
+			fmt.Printf("[%*d/%d] %-28s %6.1f s  %s\n", len(fmt.Sprint(len(chosen))), done, len(chosen),
+				s.name, time.Since(began).Seconds(), verdictWord(boots))
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return fmt.Errorf("%w (what the boots left is in %s)", err, artifacts)
+	}
+	return finish(os.Stdout, results, artifacts, o)
+}
+
+// makeRoots gets the cached roots of the scenarios. That takes a while if they
+// are not there yet.
+func makeRoots(ctx context.Context, chosen []scenario) (map[string]string, error) {
+	roots := make(map[string]string)
+	for _, s := range chosen {
+		if roots[s.root()] != "" {
+			continue
+		}
+		slow := time.AfterFunc(time.Second, func() { fmt.Printf("building a Debian %s, once: about a minute\n", s.root()) })
+		dir, err := debroot.System(ctx, s.suite, append(s.packages, usual...)...)
+		slow.Stop()
+		if err != nil {
+			return nil, err
+		}
+		roots[s.root()] = dir
+	}
+	return roots, nil
+}
+
+// root says which root a scenario needs.
+func (s scenario) root() string { return strings.Join(append([]string{s.suite}, s.packages...), " ") }
+
+// runOne does a scenario in a lab, and judges its boots.
+func runOne(ctx context.Context, s scenario, root, dir, pkg string) []result {
+	var said bytes.Buffer
+	err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755))
+	if err == nil {
+		err = lab.Enter(ctx, []string{s.name, root, dir, pkg}, nil, &said, &said)
+	}
+	if err != nil {
+		err = fmt.Errorf("%w: %s", err, strings.TrimSpace(said.String()))
+		return []result{{scenario: s.name, boot: "not done", report: readReport(os.DirFS(dir), nil), wrong: []error{err}, dir: dir}}
+	}
+	var results []result
+	var before *report
+	for n, b := range s.boots {
+		r := result{scenario: s.name, boot: b.what, dir: filepath.Join(dir, bootDir(n, b))}
+		r.report = readReport(os.DirFS(r.dir), before)
+		before = r.report
+		r.wrong = judge(r.report, b.checks)
+		results = append(results, r)
+	}
+	return results
+}
+
+func makeArtifacts(dir string) (string, error) {
+	if dir == "" {
+		return os.MkdirTemp("", "nm-cloud-seed-boot-")
+	}
+	dir, err := filepath.Abs(dir)
+	return dir, errors.Join(err, os.MkdirAll(dir, 0o755))
+}
+
+func verdictWord(boots []result) string {
+	for _, r := range boots {
+		if len(r.wrong) > 0 {
+			return "FAILED"
+		}
+	}
+	return "ok"
+}

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/datasource/cloudstack/vrtest"
+	"github.com/nm-cloud-seed/nm-cloud-seed/test/boot/qemu"
+	"github.com/nm-cloud-seed/nm-cloud-seed/test/lab"
+)
+
+// inContainer is what a container's image says by configuration or command line
+// where others have DMI. ci.ds is what cloud-init takes for it.
+var inContainer = map[string]string{ourConfig: "[main]\nplatform=cloudstack\n"}
+
+// silentDeadline is the shortest that can be configured.
+const silentDeadline = 10 * time.Second
+
+// impatient gives up soon.
+var impatient = map[string]string{
+	ourConfig: fmt.Sprintf("[main]\nplatform=cloudstack\ndeadline=%.0f\n", silentDeadline.Seconds()),
+}
+
+const ourConfig = "/etc/nm-cloud-seed.conf.d/boot-test.conf"
+
+const onlyCloudStack = "ci.ds=CloudStack"
+
+// dataServer is an /etc/hosts with the virtual router's name.
+const dataServer = "127.0.0.1 localhost\n10.1.1.1 data-server\n"
+
+var suites = []string{"bookworm", "trixie", "sid"}
+
+func scenarios() []scenario {
+	var all []scenario
+	for _, suite := range suites {
+		all = append(all, without(suite), with(suite))
+	}
+	for _, suite := range suites {
+		all = append(all, temporary(suite))
+	}
+	all = append(all,
+		scenario{
+			name: "sid/no-dhcp-client", about: "cloud-init could not even try by itself",
+			suite: "sid", remove: []string{"dhcpcd-base"}, files: inContainer,
+			boots: []boot{{what: "first boot", checks: seeded}, {what: "reboot", checks: again}},
+		},
+		// 26.2's own way: dhcpcd in the local stage, and the server's name.
+		scenario{
+			name: "sid/stock", about: "cloud-init succeeds by itself: what it promises to services",
+			suite: "sid", bare: true, files: map[string]string{"/etc/hosts": dataServer},
+			boots: []boot{{what: "first boot", checks: stock}},
+		},
+		scenario{
+			name: "sid/own", about: "the same with the package, which has nothing to do",
+			suite: "sid", files: map[string]string{"/etc/hosts": dataServer, ourConfig: "[main]\nplatform=cloudstack\n"},
+			boots: []boot{{what: "first boot", checks: own}},
+		},
+	)
+	for _, suite := range suites {
+		all = append(all, scenario{
+			name: suite + "/silent", about: "the virtual router never answers",
+			suite: suite, files: impatient,
+			vr:    func(vr *vrtest.VR) { vr.SetFaults(vrtest.Fault{Hang: true}) },
+			boots: []boot{{what: "first boot", checks: silent}},
+		})
+	}
+	all = append(all, scenario{
+		name: "trixie/no-lease", about: "no DHCP server ever answers",
+		suite: "trixie", files: impatient, nic: lab.NIC{NoDHCP: true},
+		boots: []boot{{what: "first boot", checks: noLease}},
+	})
+	all = append(all,
+		virtual("bookworm"), virtual("sid"),
+		scenario{
+			name: "qemu/bookworm/other-cloud", about: "the package where it has nothing to do",
+			suite: "bookworm", virtual: &qemu.Machine{Manufacturer: "QEMU", Product: "Standard PC (Q35 + ICH9, 2009)"},
+			files: purged,
+			boots: []boot{{what: "first boot", checks: slices.Concat(healthy, inert)}},
+		},
+		scenario{
+			name: "qemu/sid/off", about: "nm-cloud-seed=off: the upstream bug is back",
+			suite: "sid", virtual: cloudStack,
+			files: purged,
+			boots: []boot{{what: "first boot: the bug", cmdline: []string{"nm-cloud-seed=off"}, checks: slices.Concat(bug, inert)}},
+		},
+	)
+	return all
+}
+
+// purged makes boot-report purge the package in the end, and look again.
+var purged = map[string]string{guestReport + "/purge": ""}
+
+// cloudStack is what CloudStack's DMI says on KVM. The UUID is the instance's.
+var cloudStack = &qemu.Machine{Manufacturer: "Apache Software Foundation", Product: "CloudStack KVM Hypervisor", UUID: instance}
+
+// virtual needs no configuration at all: an image and the package.
+func virtual(suite string) scenario {
+	return scenario{
+		name: "qemu/" + suite, about: "a virtual machine, by its DMI",
+		suite: suite, virtual: cloudStack,
+		boots: []boot{
+			{what: "first boot", checks: seeded},
+			{what: "reboot", checks: rebooted(suite)},
+		},
+	}
+}
+
+func without(suite string) scenario {
+	return scenario{
+		name: suite + "/without", about: "the upstream bug",
+		suite: suite, bare: true,
+		boots: []boot{{what: "first boot: the bug", checks: bug}},
+	}
+}
+
+func with(suite string) scenario {
+	return scenario{
+		name: suite + "/with", about: "the usual case",
+		suite: suite, files: inContainer,
+		boots: []boot{
+			{what: "first boot", checks: seeded},
+			{what: "reboot", checks: rebooted(suite)},
+		},
+	}
+}
+
+// temporary has nothing that would bring the network up, but us.
+func temporary(suite string) scenario {
+	return scenario{
+		name: suite + "/temporary", about: "no other connection than our temporary one",
+		suite: suite,
+		// So that cloud-init does not try by itself: see rebooted.
+		remove: map[string][]string{"sid": {"dhcpcd-base"}}[suite],
+		files: map[string]string{
+			"/etc/cloud/cloud.cfg.d/97-no-network.cfg":        "network: {config: disabled}\n",
+			"/etc/NetworkManager/conf.d/no-auto-default.conf": "[main]\nno-auto-default=*\n",
+		},
+		boots: []boot{
+			{what: "first boot", cmdline: force, checks: append(slices.Clone(seeded), stays)},
+			{what: "reboot", cmdline: force, checks: append(slices.Clone(again), stays)},
+		},
+	}
+}
+
+var force = []string{"nm-cloud-seed=force"}
+
+func find(name string) (scenario, error) {
+	for _, s := range scenarios() {
+		if s.name == name {
+			return s, nil
+		}
+	}
+	return scenario{}, fmt.Errorf("there is no scenario %q", name)
+}

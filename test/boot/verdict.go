@@ -1,0 +1,186 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// networkStage is cloud-init's unit, by its old and its new name.
+var networkStage = []string{"cloud-init.service", "cloud-init-network.service"}
+
+// judge says what is wrong with a boot. Of one that did not come to its end
+// there is a journal at best.
+func judge(r *report, checks []check) (wrong []error) {
+	if ends(r) != nil {
+		checks = []check{{"ends", ends}, {"ordering", noCycle}, {"timeouts", noTimeout}}
+	}
+	for _, c := range checks {
+		if err := c.judge(r); err != nil {
+			wrong = append(wrong, fmt.Errorf("%s: %w", c.name, err))
+		}
+	}
+	return wrong
+}
+
+// healthy is what every boot has to be, whatever cloud-init finds.
+var healthy = []check{
+	{"ends", ends},
+	{"running", func(r *report) error { return r.wants("state", "running") }},
+	{"failed units", func(r *report) error { return r.wants("failed", "") }},
+	{"jobs", func(r *report) error { return r.wants("jobs", "") }},
+	{"ordering", noCycle},
+	{"timeouts", noTimeout},
+	{"stalls", stalls},
+	{"shutdown", shutdown},
+}
+
+// instanceSeen is cloud-init with the right instance. None of it holds without
+// the package, which TestVerdicts and the boots without it show.
+var instanceSeen = []check{
+	{"datasource", datasource},
+	{"cloud-id", func(r *report) error { return r.wants("cloud-id", "cloudstack") }},
+	{"instance-id", func(r *report) error { return r.wants("instance-id", instance) }},
+	{"hostname", func(r *report) error { return r.wants("hostname", hostname) }},
+	{"FQDN", func(r *report) error { return r.wants("fqdn", fqdn) }},
+	{"SSH key", sshKey},
+	{"user-data", userDataOnce},
+}
+
+// works is a first boot that is as it should be. cloud-init's guarantee, that
+// services start after it, is part of that.
+var works = slices.Concat(healthy, instanceSeen, []check{{"probes", probes}, {"cloud-init log", complaints}})
+
+// Messages of systemd and dbus-daemon, of the versions 252 to 262 and 1.14 to 1.16.
+var (
+	cycle   = regexp.MustCompile(`(?i)ordering cycle|unable to break cycle`)
+	timeout = regexp.MustCompile(`(?i)\btimed out\b|timeout was reached`)
+	unclean = regexp.MustCompile(`(?i)failed unmounting|failed to unmount|timed out stopping|stopping timed out|` +
+		`state 'stop-.*' timed out|killing process|with signal SIGKILL|a stop job is running`)
+)
+
+func noCycle(r *report) error   { return r.silent(cycle) }
+func noTimeout(r *report) error { return r.silent(timeout) }
+
+// ends: the report is whole, and the system powered itself off.
+func ends(r *report) error {
+	if r.outcome.Error != "" {
+		return errors.New(brief(r.outcome.Error))
+	}
+	if !r.has("complete") {
+		return errors.New("the report is incomplete")
+	}
+	return nil
+}
+
+// stallLimit is D-Bus' time for a service that cannot start.
+const stallLimit = 25 * time.Second
+
+// stalls finds what took longer to start than anything should in a container.
+// An emulated processor may need that long.
+func stalls(r *report) error {
+	if r.outcome.Virtual {
+		return nil
+	}
+	for name, u := range r.units {
+		from, to := u.time("InactiveExitTimestampMonotonic"), u.time("ActiveEnterTimestampMonotonic")
+		if from > 0 && to-from >= stallLimit {
+			return fmt.Errorf("%s took %v to start", name, (to - from).Round(time.Millisecond))
+		}
+	}
+	return nil
+}
+
+var poweredOff = regexp.MustCompile(`Reached target (poweroff\.target|System Power Off)`)
+
+func shutdown(r *report) error {
+	if len(r.said(poweredOff)) == 0 {
+		return errors.New("it did not reach poweroff.target")
+	}
+	return r.silent(unclean)
+}
+
+// datasource: CloudStack's, in the network stage or (since 25.2) the local one.
+func datasource(r *report) error {
+	if got := r.text("datasource"); !strings.HasPrefix(got, "DataSourceCloudStack") {
+		return fmt.Errorf("the datasource is %q", brief(got))
+	}
+	return nil
+}
+
+func sshKey(r *report) error {
+	if keys := r.text("authorized-keys"); !strings.Contains(keys, publicKey()) {
+		return fmt.Errorf("authorized_keys is %q", brief(keys))
+	}
+	return nil
+}
+
+// userDataOnce: its commands were executed by now, once in the instance's life.
+func userDataOnce(r *report) error { return r.wants("runcmd", "executed") }
+
+// probes: each of them found all that it looked for.
+func probes(r *report) error {
+	var errs []error
+	for _, name := range []string{"plain", "network", "cron", "timer"} {
+		switch text := r.text("probe/" + name); {
+		case !r.has("probe/" + name):
+			errs = append(errs, fmt.Errorf("%s did not run", name))
+		case text != "":
+			errs = append(errs, fmt.Errorf("%s found %s", name, strings.ReplaceAll(text, "\n", ", ")))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+var (
+	complaint = regexp.MustCompile(`\[(WARNING|ERROR|CRITICAL)\]|Traceback`)
+	// 26.2 starts a DHCP client itself in the local stage. There may be none;
+	// with dhcpcd it gets a lease, ends dhcpcd, and then asks it for the lease.
+	harmless = regexp.MustCompile(`Unable to obtain a DHCP lease|Failed to bring up EphemeralIPNetwork`)
+)
+
+// cloudInitLog is what cloud-init logged in this boot.
+func (r *report) cloudInitLog() string {
+	log := r.text("cloud-init.log")
+	return log[max(0, strings.LastIndex(log, "running 'init-local'")):]
+}
+
+// complaints finds the first thing that cloud-init did not like.
+func complaints(r *report) error {
+	for line := range strings.Lines(r.cloudInitLog()) {
+		if complaint.MatchString(line) && !harmless.MatchString(line) {
+			return errors.New(brief(strings.TrimSpace(line)))
+		}
+	}
+	return nil
+}
+
+// sameMachine: nothing changed that only a new instance may change.
+func sameMachine(r *report) error {
+	if r.previous == nil {
+		return errors.New("there is no boot before")
+	}
+	for _, name := range []string{"host-keys", "instance-id", "authorized-keys", "users"} {
+		if before := r.previous.text(name); before == "" || before != r.text(name) {
+			return fmt.Errorf("%s changed over the reboot", name)
+		}
+	}
+	return nil
+}
+
+// not is the opposite of checks: each must find something wrong, or it proves
+// nothing where it finds nothing.
+func not(checks ...check) (opposite []check) {
+	for _, c := range checks {
+		opposite = append(opposite, check{"no " + c.name, func(r *report) error {
+			if c.judge(r) == nil {
+				return fmt.Errorf("the check of the %s finds nothing wrong", c.name)
+			}
+			return nil
+		}})
+	}
+	return opposite
+}

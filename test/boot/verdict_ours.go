@@ -1,0 +1,122 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
+)
+
+// The verdicts on the package itself.
+
+const ours = "nm-cloud-seed.service"
+
+// state is what our service said of itself, in the end.
+func (r *report) state() (s daemon.State, err error) {
+	if err = json.Unmarshal([]byte(r.text("status.json")), &s); err != nil {
+		return s, fmt.Errorf("cannot read our status: %w", err)
+	}
+	return s, nil
+}
+
+// seeded is when our service had laid the seed, 0 for never.
+func (r *report) seeded() time.Duration {
+	s, err := r.state()
+	started := r.units[ours].time("ExecMainStartTimestampMonotonic")
+	i := slices.IndexFunc(s.Steps, func(s daemon.Step) bool { return s.Name == "seed" })
+	if err != nil || started == 0 || i < 0 {
+		return 0
+	}
+	return started - r.started + time.Duration(s.Steps[i].At*float64(time.Millisecond))
+}
+
+// phase: our service's run ended like one of these.
+func phase(want ...daemon.Phase) check {
+	return check{"service", func(r *report) error {
+		s, err := r.state()
+		if err == nil && !slices.Contains(want, s.Phase) {
+			return fmt.Errorf("the service is %s, want %s: %s", s.Phase, want, s.Text)
+		}
+		return err
+	}}
+}
+
+// gone: nothing of ours stays in memory.
+func gone(r *report) error {
+	if state := r.units[ours]["SubState"]; state != "dead" && state != "exited" {
+		return fmt.Errorf("the service is %s", state)
+	}
+	return nil
+}
+
+// temporaryStays: our connection is the only one. It stays when the service has
+// gone, and the status says so.
+func temporaryStays(r *report) error {
+	s, err := r.state()
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(r.text("nmcli"), "nm-cloud-seed eth0") {
+		return errors.New("there is no connection of ours")
+	}
+	if !slices.Equal(s.Kept, []string{"eth0"}) {
+		return fmt.Errorf("the status names %q as kept", s.Kept)
+	}
+	return nil
+}
+
+// saysWhy: an operator learns the reason from the unit, the journal, the
+// console, and above the login prompt.
+func saysWhy(r *report) error {
+	s, err := r.state()
+	if err != nil {
+		return err
+	}
+	why := s.Error
+	switch {
+	case why == "":
+		return errors.New("the status gives no reason")
+	case r.units[ours]["ActiveState"] != "failed":
+		return fmt.Errorf("the unit is %s", r.units[ours]["ActiveState"])
+	case len(otherFailures(r)) > 0:
+		return fmt.Errorf("there are other failed units: %s", strings.Join(otherFailures(r), ", "))
+	case !strings.Contains(r.text(journalFile), why):
+		return errors.New("the journal does not say why")
+	case !strings.Contains(r.console(), why):
+		return errors.New("the console does not say why")
+	case !strings.Contains(r.text("issue.d/nm-cloud-seed.issue"), why):
+		return errors.New("/run/issue.d does not say why")
+	}
+	return nil
+}
+
+// otherFailures are failed units but ours, and the one of NetworkManager that
+// fails wherever there is no lease.
+func otherFailures(r *report) (names []string) {
+	for line := range strings.Lines(r.text("failed")) {
+		if name, _, _ := strings.Cut(strings.TrimLeft(line, "● "), " "); name != ours && name != "NetworkManager-wait-online.service" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// inTime: nothing waits for a silent virtual router much longer than the
+// deadline, cloud-init's own search for it included.
+func inTime(patience time.Duration) func(*report) error {
+	return func(r *report) error {
+		began := r.units[ours].time("ExecMainStartTimestampMonotonic") - r.started
+		done := r.active(networkStage...)
+		if began < 0 || done == 0 {
+			return errors.New("the service or cloud-init's network stage did not run")
+		}
+		if took := done - began; took > silentDeadline+patience {
+			return fmt.Errorf("cloud-init's network stage was done after %v, with a deadline of %v", took.Round(time.Second), silentDeadline)
+		}
+		return nil
+	}
+}

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/test/boot/qemu"
+)
+
+const diskMB = 3072 // sparse
+
+// build makes a virtual machine of the image.
+func (w *world) build(ctx context.Context) (err error) {
+	m := *w.virtual
+	m.NICs = []string{"eth0"}
+	if m.Kernel, m.Initrd, err = qemu.Kernel(w.image.root); err != nil {
+		return err
+	}
+	if m.Accel, err = qemu.Fastest(ctx, m.Kernel); err != nil {
+		return err
+	}
+	m.Disk = filepath.Join(imageDir, "disk.img")
+	w.machine = m
+	return qemu.MakeDisk(ctx, w.image.root, m.Disk, diskMB)
+}
+
+// bootVirtual boots the machine until it powers off, and copies what there is
+// to see from its disk back to the image.
+func (w *world) bootVirtual(ctx context.Context, console *os.File, cmdline []string) error {
+	m := w.machine
+	// The lab's mounts may hide the path.
+	m.Console = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), console.Fd())
+	m.Append = strings.Join(cmdline, " ")
+	end, err := qemu.Boot(ctx, m)
+	if err == nil && end != qemu.PoweredOff {
+		err = fmt.Errorf("the machine did not power off: %s", end)
+	}
+	return errors.Join(err, w.copyBack(context.WithoutCancel(ctx)))
+}
+
+// copyBack replaces the image's report and journal by the disk's.
+func (w *world) copyBack(ctx context.Context) (err error) {
+	for _, dir := range []string{guestReport, "/var/log/journal"} {
+		to := w.image.path(dir)
+		err = errors.Join(err, os.RemoveAll(to), qemu.Extract(ctx, w.machine.Disk, dir, filepath.Dir(to)))
+	}
+	return err
+}
