@@ -23,6 +23,7 @@ type node struct {
 	settings settings
 	// What it pulls in when it is started, by real names.
 	requires, wants, requisite []string
+	triggered                  []string // what it starts by itself: a socket, timer or path
 }
 
 // graph is all installed units and whatever they name, with the order that
@@ -46,6 +47,9 @@ func newGraph(dirs []*dir) *graph {
 		next: make(map[string][]string), previous: make(map[string][]string), ordered: make(map[string]map[string]bool),
 	}
 	g.unit(defaultTarget)
+	for _, name := range logins {
+		g.unit(name)
+	}
 	for _, name := range slices.Sorted(maps.Keys(g.index.files)) {
 		if parseName(name).kind != template {
 			g.unit(name)

@@ -25,7 +25,7 @@ const userLookup = "nss-user-lookup.target"
 // hold decides who is held, on units whose network stage has been moved. Who
 // is ordered before the stage cannot be: these two together would be a cycle.
 // Not only among what is started at boot: D-Bus and sockets start more.
-func (u *Units) hold() hold {
+func (u *Units) hold(sockets ...string) hold {
 	g := u.graph
 	stages := u.NetworkStages()
 	needed, ancestors := u.tooEarly(), g.ancestors(stages...)
@@ -46,14 +46,14 @@ func (u *Units) hold() hold {
 		}
 	}
 	bus := u.busWaits(after)
-	for _, id := range u.candidates() {
+	for _, id := range append(u.candidates(), sockets...) {
 		n := g.nodes[id]
 		direct := slices.ContainsFunc(stages, func(stage string) bool { return slices.Contains(g.next[id], stage) })
 		switch {
 		case slices.Contains(h.before, id), u.isHeld(id): // already
 		case needed[id]:
 			h.leave(id, Service+" waits for it", nil)
-		case !n.defaults:
+		case !n.defaults && n.name.typ != "socket":
 			h.leave(id, "has DefaultDependencies=no", nil)
 		case g.listed(n, "Before", hasPrefix("cloud-")):
 			h.leave(id, "is before cloud-init", nil)
@@ -67,8 +67,24 @@ func (u *Units) hold() hold {
 			h.held = append(h.held, id)
 		}
 	}
+	for _, id := range sockets {
+		if !slices.Contains(h.held, id) {
+			h.askable(g.nodes[id])
+		}
+	}
 	h.before = append(h.before, h.held...)
 	return h
+}
+
+// askable leaves out what a socket starts that cannot be held itself.
+func (h *hold) askable(socket *node) {
+	h.held = slices.DeleteFunc(h.held, func(id string) bool {
+		asked := slices.Contains(socket.triggered, id)
+		if asked {
+			h.leave(id, socket.id+" may start it meanwhile", nil)
+		}
+		return asked
+	})
 }
 
 // isHeld says whether the network stages are before a unit as it is.
@@ -115,13 +131,37 @@ func (u *Units) candidates() []string {
 	for id := range targets {
 		for _, next := range g.nodes[id].pulled() {
 			n := g.nodes[next]
-			if u.boot[next] && n.loaded && (n.name.typ == "service" || n.name.typ == "timer") &&
-				!strings.HasPrefix(next, "nm-cloud-seed") && !strings.HasPrefix(next, "cloud-") {
+			if u.boot[next] && n.canWait() {
 				found[next] = true
 			}
 		}
 	}
+	for id, n := range g.nodes {
+		// What a path starts; and on a first boot, what systemd enables by its
+		// presets after the generators (machine-id(5)), as far as one can tell.
+		if n.name.typ == "path" && u.boot[id] {
+			for _, next := range n.triggered {
+				if g.nodes[next].canWait() {
+					found[next] = true
+				}
+			}
+		}
+		if u.firstBoot && n.canWait() && slices.ContainsFunc(n.wantedBy(), func(t string) bool { return targets[t] }) {
+			found[id] = true
+		}
+	}
 	return slices.Sorted(maps.Keys(found))
+}
+
+// canWait says whether a unit is of a kind that is held.
+func (n *node) canWait() bool {
+	return n.loaded && (n.name.typ == "service" || n.name.typ == "timer") &&
+		!strings.HasPrefix(n.id, "nm-cloud-seed") && !strings.HasPrefix(n.id, "cloud-")
+}
+
+// wantedBy is who starts a unit once it is enabled.
+func (n *node) wantedBy() []string {
+	return strings.Fields(strings.Join(append(n.settings.list("Install.WantedBy"), n.settings.list("Install.RequiredBy")...), " "))
 }
 
 // busWaits are the units that D-Bus may start while the stage runs, and those

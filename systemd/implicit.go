@@ -150,6 +150,7 @@ func (g *graph) triggers(n *node, what string) {
 		what = strings.TrimSuffix(n.id, n.name.typ) + "service"
 	}
 	if o := g.named(n, what); o != nil {
+		n.triggered = append(n.triggered, o.id)
 		g.before(n, o)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -116,20 +117,47 @@ func TestLoadMany(t *testing.T) {
 	}
 }
 
+// A FIFO in a directory's place must not be opened: that waits for a writer.
+func TestFIFO(t *testing.T) {
+	for _, name := range []string{etc + "x.service.wants", etc + "x.service", "run/systemd/system"} {
+		root := t.TempDir()
+		writeTree(t, root, sample(t, "trixie"))
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(root, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Mkfifo(filepath.Join(root, name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan *Units, 1)
+		go func() { done <- load(t, root) }()
+		select {
+		case u := <-done:
+			if len(u.Plan(Late).Files) == 0 {
+				t.Errorf("%s: no plan", name)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%s: still reading", name)
+		}
+	}
+}
+
 func TestWrite(t *testing.T) {
 	dir := t.TempDir()
 	normal, early := filepath.Join(dir, "normal"), filepath.Join(dir, "early")
-	if err := (Plan{}).Write(normal, early); err != nil {
+	if _, err := (Plan{}).Write(normal, early); err != nil {
 		t.Fatal(err)
 	}
 	if left, _ := os.ReadDir(dir); len(left) > 0 {
 		t.Errorf("written for nothing: %v", left)
 	}
 	p := Plan{Files: []File{{Name: "a.service", Text: "x"}, {Early: true, Name: "b.d/c.conf", Text: "y"}, {Name: "t.wants/a.service", Link: "/nowhere"}}}
-	for range 2 { // by hand, directories may be used again
-		if err := p.Write(normal, early); err != nil {
-			t.Fatal(err)
-		}
+	if kept, err := p.Write(normal, early); err != nil || kept != nil {
+		t.Fatal(kept, err)
+	}
+	// What is there already is another generator's.
+	kept, err := Plan{Files: []File{{Name: "a.service", Text: "z"}, {Name: "t.wants/a.service", Link: "/z"}}}.Write(normal, early)
+	if want := []string{normal + "/a.service", normal + "/t.wants/a.service"}; err != nil || !slices.Equal(kept, want) {
+		t.Errorf("kept %q, %v", kept, err)
 	}
 	got := make(map[string]string)
 	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -146,7 +174,15 @@ func TestWrite(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"normal/a.service": "x", "early/b.d/c.conf": "y", "normal/t.wants/a.service": "-> /nowhere"}, got); diff != "" {
 		t.Error(diff)
 	}
-	if err := p.Write("/dev/null", early); err == nil || !strings.HasPrefix(err.Error(), "cannot write unit files: ") {
+	// Nothing stays of what cannot be written as a whole: the copy comes first.
+	failed := filepath.Join(dir, "failed")
+	if _, err := p.Write(failed, "/dev/null"); err == nil {
+		t.Error("no error")
+	}
+	if left, err := filepath.Glob(failed + "/*"); len(left) > 0 {
+		t.Errorf("left %q, %v", left, err)
+	}
+	if _, err := p.Write("/dev/null", early); err == nil || !strings.HasPrefix(err.Error(), "cannot write unit files: ") {
 		t.Error(err)
 	}
 }

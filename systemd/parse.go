@@ -25,6 +25,7 @@ var relevant = map[string][]string{
 	"Swap":      append([]string{"What"}, execution...),
 	"Automount": {"Where"},
 	"Timer":     {"Unit", "OnCalendar", "Persistent"},
+	"Install":   {"WantedBy", "RequiredBy"},
 	"Path":      {"Unit", "PathExists", "PathExistsGlob", "PathChanged", "PathModified", "DirectoryNotEmpty"},
 }
 

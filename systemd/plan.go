@@ -103,13 +103,19 @@ func (u *Units) late(linked Plan) Plan {
 	linked.Ordering = Late
 	bare := linked.with(u.copies(nil)...)
 	moved := u.With(bare)
-	socket := moved.hotplug()
-	if len(socket) > 0 {
-		bare = bare.with(socket...)
+	extra := moved.hotplug()
+	if len(extra) > 0 {
+		bare = bare.with(extra...)
 		moved = u.With(bare)
 	}
 	h := moved.hold()
-	p := linked.with(u.copies(h.before)...).with(socket...)
+	placed := u.With(linked.with(u.copies(h.before)...).with(extra...))
+	if sockets := placed.askable(); len(sockets) > 0 {
+		h = u.With(bare.with(placed.lateSockets(sockets)...)).hold(sockets...)
+		extra = append(extra, placed.lateSockets(intersection(sockets, h.held))...)
+	}
+	extra = append(extra, placed.freeLogins()...)
+	p := linked.with(u.copies(h.before)...).with(extra...)
 	p.Held, p.LeftOut = h.held, h.leftOut
 	cycle := u.newCycle(p)
 	if cycle == nil {

@@ -25,6 +25,9 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"strings"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/rootfs"
 )
 
 // Names of units, ours and those that we know.
@@ -46,6 +49,8 @@ type Units struct {
 	graph *graph
 	boot  map[string]bool // started by default.target
 	notes []string
+	// firstBoot: systemd is going to enable units by their presets.
+	firstBoot bool
 }
 
 // Load reads the installed units and fstab. What cannot be read or understood
@@ -64,12 +69,18 @@ func Load(fsys fs.FS, root string) (*Units, error) {
 	r.fstab(find(dirs, normalDir))
 	// cloud-init's own generator does this, while ours runs.
 	find(dirs, earlyDir).put("multi-user.target.wants/"+cloudTarget, new(file))
-	return newUnits(dirs, r.notes.all()), nil
+	return newUnits(dirs, r.notes.all(), isFirstBoot(fsys)), nil
 }
 
-func newUnits(dirs []*dir, notes []string) *Units {
+func newUnits(dirs []*dir, notes []string, firstBoot bool) *Units {
 	g := newGraph(dirs)
-	return &Units{dirs: dirs, graph: g, boot: g.started(defaultTarget, nil), notes: notes}
+	return &Units{dirs: dirs, graph: g, boot: g.started(defaultTarget, nil), notes: notes, firstBoot: firstBoot}
+}
+
+// isFirstBoot is machine-id(5), "First Boot Semantics".
+func isFirstBoot(fsys fs.FS) bool {
+	id, err := rootfs.Read(fsys, "etc/machine-id", 1024)
+	return errors.Is(err, fs.ErrNotExist) || strings.TrimSpace(string(id)) == "uninitialized"
 }
 
 func find(dirs []*dir, name string) *dir {
@@ -100,7 +111,7 @@ func (u *Units) With(p Plan) *Units {
 		}
 		dirs[i] = changed
 	}
-	return newUnits(dirs, u.notes)
+	return newUnits(dirs, u.notes, u.firstBoot)
 }
 
 // Notes are what could not be read.

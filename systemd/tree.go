@@ -172,7 +172,15 @@ func (r *reader) readSub(d *dir, parent, name string) {
 
 // list is what is in a directory, sorted.
 func (r *reader) list(real, name string) []fs.DirEntry {
-	f, err := r.fsys.Open(real)
+	// Not after opening: open(2) of a FIFO waits for a writer, forever.
+	info, err := fs.Stat(r.fsys, real)
+	if err == nil && !info.IsDir() {
+		err = errors.New("not a directory")
+	}
+	var f fs.File
+	if err == nil {
+		f, err = r.fsys.Open(real)
+	}
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			r.notes.add("cannot read %s/%s: %s", r.root, name, reason(err))

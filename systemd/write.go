@@ -6,34 +6,67 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // Write carries a plan out, in the generator's directories for normal and for
-// early units. They and those below are made as needed.
-func (p Plan) Write(normal, early string) error {
-	for _, f := range p.Files {
-		dir := normal
-		if f.Early {
-			dir = early
+// early units. They and those below are made as needed. After an error, nothing
+// of it is there: a network stage behind a service that nobody starts, or an
+// empty file, which masks a unit, would be worse than nothing.
+//
+// Other generators write to the same directories at the same time. What one of
+// them has written (systemd.mask= on the kernel command line) stays, and kept
+// names it.
+func (p Plan) Write(normal, early string) (kept []string, err error) {
+	var written []string
+	defer func() {
+		if err != nil {
+			for _, name := range written {
+				err = errors.Join(err, os.Remove(name))
+			}
 		}
-		if err := f.write(dir); err != nil {
-			return fmt.Errorf("cannot write unit files: %w", err)
+	}()
+	for _, f := range p.inOrder() {
+		name := filepath.Join(normal, f.Name)
+		if f.Early {
+			name = filepath.Join(early, f.Name)
+		}
+		switch err := f.write(name); {
+		case errors.Is(err, fs.ErrExist):
+			kept = append(kept, name)
+		case err != nil:
+			return kept, fmt.Errorf("cannot write unit files: %w", err)
+		default:
+			written = append(written, name)
 		}
 	}
-	return nil
+	return kept, nil
 }
 
-func (f File) write(dir string) error {
-	name := filepath.Join(dir, f.Name)
+// inOrder has the links last, which start our services.
+func (p Plan) inOrder() []File {
+	isLink := func(f File) bool { return f.Link != "" }
+	links := slices.DeleteFunc(slices.Clone(p.Files), func(f File) bool { return !isLink(f) })
+	return append(slices.DeleteFunc(slices.Clone(p.Files), isLink), links...)
+}
+
+// write makes a file or a link, whole or not at all, in nobody's place.
+func (f File) write(name string) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		return err
-	}
-	// systemd gives us empty directories; by hand they may be used again.
-	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if f.Link != "" {
 		return os.Symlink(f.Link, name)
 	}
-	return os.WriteFile(name, []byte(f.Text), 0o644)
+	temp, err := os.CreateTemp(filepath.Dir(name), ".nm-cloud-seed-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(temp.Name()) }()
+	_, err = temp.WriteString(f.Text)
+	err = errors.Join(err, temp.Chmod(0o644), temp.Close())
+	if err == nil {
+		err = os.Link(temp.Name(), name)
+	}
+	return err
 }

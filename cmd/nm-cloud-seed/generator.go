@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/config"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
@@ -20,17 +21,15 @@ const generatorName = "nm-cloud-seed-generator"
 // (LOG_LINE_MAX in kernel/printk/printk.c), in bytes.
 const kmsgLine = 900
 
+// generatorLimit is far beyond what any system takes; systemd's own is 90 s.
+const generatorLimit = 20 * time.Second
+
 // generator is main when systemd calls us at each boot and each daemon-reload,
 // with three directories for units. Whatever happens, it must not end a boot:
 // it says so and succeeds. There is no journal yet; what stands in the kernel's
 // ring buffer gets there.
 func generator(args []string, kmsg io.Writer) {
 	say := sayTo(kmsg)
-	defer func() {
-		if r := recover(); r != nil {
-			say(3, fmt.Sprintf("this is a defect, please report it: %v at %s", r, debug.Stack()))
-		}
-	}()
 	if len(args) != 3 {
 		say(3, fmt.Sprintf("cannot generate units: want three directories, not %d (systemd calls this program, nobody else)", len(args)))
 		return
@@ -38,7 +37,21 @@ func generator(args []string, kmsg io.Writer) {
 	if os.Getenv("SYSTEMD_IN_INITRD") == "1" {
 		return // the system's own systemd calls us again
 	}
-	if err := generate("", args[0], args[1], say); err != nil {
+	done := make(chan error, 1)
+	go func() {
+		defer func() {
+			if r := recover(); r != nil {
+				done <- fmt.Errorf("this is a defect, please report it: %v at %s", r, debug.Stack())
+			}
+		}()
+		done <- generate("", args[0], args[1], say)
+	}()
+	err := fmt.Errorf("not done after %v, giving up", generatorLimit)
+	select {
+	case err = <-done:
+	case <-time.After(generatorLimit): // a file system that does not answer
+	}
+	if err != nil {
 		say(3, err.Error())
 	}
 }
@@ -85,12 +98,22 @@ func generate(root, normal, early string, say func(priority int, text string)) e
 	for _, note := range plan.Notes {
 		say(5, note)
 	}
+	var usual []string
 	for _, l := range plan.LeftOut {
-		if len(l.Through) > 0 { // the others are never held
+		if len(l.Through) > 0 { // somebody will miss that
 			say(4, "not held until cloud-init's network stage is done: "+l.String())
+		} else {
+			usual = append(usual, l.Unit)
 		}
 	}
-	return plan.Write(normal, early)
+	if len(usual) > 0 {
+		say(6, "may start before cloud-init's network stage is done, as always: "+strings.Join(usual, " "))
+	}
+	kept, err := plan.Write(normal, early)
+	for _, name := range kept {
+		say(4, name+" is another generator's, it stays")
+	}
+	return err
 }
 
 // openKmsg is where a generator can say something. A container has no kernel's

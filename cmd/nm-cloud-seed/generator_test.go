@@ -1,7 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/systemd"
 )
@@ -83,17 +87,33 @@ func TestGenerate(t *testing.T) {
 				}
 			}
 			var said []string
-			for range 2 { // at boot, and at daemon-reload
+			run := func(out string) map[string]string {
 				said = nil
 				err := generate(root, filepath.Join(out, "normal"), filepath.Join(out, "early"), func(priority int, text string) {
-					said = append(said, fmt.Sprintf("<%d> %s", priority, text))
+					if priority < 6 {
+						said = append(said, fmt.Sprintf("<%d> %s", priority, text))
+					}
 				})
 				if err != nil {
 					said = append(said, err.Error())
 				}
+				return below(t, out)
 			}
-			if diff := cmp.Diff(tt.want, below(t, out)); diff != "" {
+			// At boot, and at daemon-reload, when what was generated first is there.
+			atBoot := run(out)
+			if diff := cmp.Diff(tt.want, slices.Sorted(maps.Keys(atBoot)), cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
+			}
+			if err := os.MkdirAll(filepath.Join(root, "run/systemd"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			for from, to := range map[string]string{"normal": "generator", "early": "generator.early"} {
+				if err := os.CopyFS(filepath.Join(root, "run/systemd", to), os.DirFS(filepath.Join(out, from))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+					t.Fatal(err)
+				}
+			}
+			if diff := cmp.Diff(atBoot, run(t.TempDir())); diff != "" {
+				t.Errorf("at daemon-reload: %s", diff)
 			}
 			if got := strings.Join(said, "\n"); tt.said == "" && got != "" || !strings.Contains(got, tt.said) {
 				t.Errorf("said %q, want %q", got, tt.said)
@@ -102,25 +122,29 @@ func TestGenerate(t *testing.T) {
 	}
 }
 
-// below are all files and links below a directory.
-func below(t *testing.T, dir string) (names []string) {
+// below are all files and links below a directory, with what is in them.
+func below(t *testing.T, dir string) map[string]string {
 	t.Helper()
+	files := map[string]string{}
 	err := filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
 		if err == nil && !entry.IsDir() {
 			name, _ := filepath.Rel(dir, path)
-			names = append(names, name)
+			text, err := os.ReadFile(path)
+			if err != nil {
+				link, _ := os.Readlink(path)
+				text = []byte(link)
+			}
+			files[name] = string(text)
 		}
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	slices.Sort(names)
-	return names
+	return files
 }
 
-// TestGeneratorNeverFails: whatever it is called with, it returns, says one
-// line that /dev/kmsg takes, and writes nothing.
+// TestGeneratorNeverFails: called by mistake, or in an initrd, it returns.
 func TestGeneratorNeverFails(t *testing.T) {
 	var kmsg strings.Builder
 	generator(nil, &kmsg)

@@ -25,6 +25,9 @@ var enabled = map[string]string{
 	"probe-network.service": "multi-user.target",
 	"probe-cron.service":    "multi-user.target",
 	"probe-timer.timer":     "timers.target",
+	"probe-path.path":       "multi-user.target",
+	"probe-socket.socket":   "sockets.target",
+	"probe-socket.service":  "multi-user.target",
 }
 
 // imageDir is where a lab has its image: a cached root below, and above it, in

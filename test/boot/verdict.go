@@ -124,7 +124,7 @@ func userDataOnce(r *report) error { return r.wants("runcmd", "executed") }
 // probes: each of them found all that it looked for.
 func probes(r *report) error {
 	var errs []error
-	for _, name := range []string{"plain", "network", "cron", "timer"} {
+	for _, name := range []string{"plain", "network", "cron", "timer", "path", "socket"} {
 		switch text := r.text("probe/" + name); {
 		case !r.has("probe/" + name):
 			errs = append(errs, fmt.Errorf("%s did not run", name))

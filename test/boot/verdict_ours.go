@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -49,6 +50,16 @@ func phase(want ...daemon.Phase) check {
 func gone(r *report) error {
 	if state := r.units[ours]["SubState"]; state != "dead" && state != "exited" {
 		return fmt.Errorf("the service is %s", state)
+	}
+	return nil
+}
+
+// cleared: what stood in systemd-networkd's place is gone with cloud-init's last
+// stage. That it was there is what Debian 12 and 13 find their datasource by.
+func cleared(r *report) error {
+	left, err := fs.ReadDir(r.files, "netif/leases")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) || len(left) > 0 {
+		return fmt.Errorf("there are still leases of systemd-networkd: %v, %w", left, err)
 	}
 	return nil
 }

@@ -38,31 +38,32 @@ func TestEachCheckCanFail(t *testing.T) {
 	journal := sample(t, "good", nil).text(journalFile) + "\n"
 	stopped := strings.ReplaceAll(journal, "poweroff.target", "reboot.target")
 	for name, changes := range map[string]map[string]string{
-		"ends":           {"complete": absent},
-		"running":        {"state": "degraded\n"},
-		"failed units":   {"failed": "x.service loaded failed failed X\n"},
-		"jobs":           {"jobs": "12 x.service start running\n"},
-		"ordering":       {journalFile: journal + "[1.0] systemd[1]: basic.target: Found ordering cycle on cloud-init.service/start\n"},
-		"timeouts":       {journalFile: journal + "[1.0] dbus-daemon[9]: Failed to activate service 'org.x': timed out (service_start_timeout=25000ms)\n"},
-		"stalls":         {"units": sample(t, "good", nil).text("units") + "\n\nId=x.service\nInactiveExitTimestampMonotonic=1000000\nActiveEnterTimestampMonotonic=26000000\n"},
-		"shutdown":       {journalFile: stopped, consoleFile: "power cut\n"},
-		"datasource":     {"datasource": "DataSourceNone: DataSourceNone\n"},
-		"cloud-id":       {"cloud-id": "none\n"},
-		"instance-id":    {"instance-id": "iid-datasource-none\n"},
-		"hostname":       {"hostname": "localhost\n"},
-		"FQDN":           {"fqdn": "web-1\n"},
-		"SSH key":        {"authorized-keys": absent},
-		"user-data":      {"runcmd": "executed\nexecuted\n"},
-		"probes":         {"probe/cron": "no user\nno host key\n"},
-		"cloud-init log": {"cloud-init.log": "x.py[WARNING]: something\n"},
-		"service":        {"status.json": `{"phase":"failed"}`},
-		"not resident":   {"units": strings.ReplaceAll(sample(t, "good", nil).text("units"), "SubState=exited", "SubState=running")},
+		"ends":                {"complete": absent},
+		"running":             {"state": "degraded\n"},
+		"failed units":        {"failed": "x.service loaded failed failed X\n"},
+		"jobs":                {"jobs": "12 x.service start running\n"},
+		"ordering":            {journalFile: journal + "[1.0] systemd[1]: basic.target: Found ordering cycle on cloud-init.service/start\n"},
+		"timeouts":            {journalFile: journal + "[1.0] dbus-daemon[9]: Failed to activate service 'org.x': timed out (service_start_timeout=25000ms)\n"},
+		"stalls":              {"units": sample(t, "good", nil).text("units") + "\n\nId=x.service\nInactiveExitTimestampMonotonic=1000000\nActiveEnterTimestampMonotonic=26000000\n"},
+		"shutdown":            {journalFile: stopped, consoleFile: "power cut\n"},
+		"datasource":          {"datasource": "DataSourceNone: DataSourceNone\n"},
+		"cloud-id":            {"cloud-id": "none\n"},
+		"instance-id":         {"instance-id": "iid-datasource-none\n"},
+		"hostname":            {"hostname": "localhost\n"},
+		"FQDN":                {"fqdn": "web-1\n"},
+		"SSH key":             {"authorized-keys": absent},
+		"user-data":           {"runcmd": "executed\nexecuted\n"},
+		"probes":              {"probe/cron": "no user\nno host key\n"},
+		"cloud-init log":      {"cloud-init.log": "x.py[WARNING]: something\n"},
+		"service":             {"status.json": `{"phase":"failed"}`},
+		"compatibility lease": {"netif/leases/2": "SERVER_ADDRESS=10.1.1.1\n"},
+		"not resident":        {"units": strings.ReplaceAll(sample(t, "good", nil).text("units"), "SubState=exited", "SubState=running")},
 	} {
 		if got := wrong(sample(t, "good", changes), seeded); !slices.Equal(got, []string{name}) {
 			t.Errorf("%s: %q found something", name, got)
 		}
 	}
-	if n := len(seeded); n != 19 {
+	if n := len(seeded); n != 20 {
 		t.Errorf("there are %d checks of a good boot: a new one needs a line above", n)
 	}
 }
