@@ -187,6 +187,7 @@ func afterBoot(s *system) {
 	s.write("/run/nm-cloud-seed/status.json", "{}")
 	s.write("/run/nm-cloud-seed/private/cloud.cfg", "{}")
 	s.write(issue, "cannot find a virtual router\n")
+	s.write("/run/systemd/netif/leases/2", "# Written by nm-cloud-seed, for cloud-init.\nSERVER_ADDRESS=10.1.1.1\n")
 	s.write("/var/lib/nm-cloud-seed/copy/meta-data", "{}")
 	s.link("seed.d/1", "/run/nm-cloud-seed/seed")
 	s.link("/run/nm-cloud-seed/seed", seedLink)
@@ -197,6 +198,7 @@ func TestRemoveAndPurge(t *testing.T) {
 	eachSuite(t, func(t *testing.T, s *system) {
 		s.write("/var/lib/cloud/seed/other/meta-data", "{}")
 		s.write("/run/issue.d/other.issue", "")
+		s.write("/run/systemd/netif/leases/3", "# This is private data. Do not parse.\n")
 		before := s.tree()
 		s.install(older)
 		s.install(deb(t, runtime.GOARCH))
@@ -259,6 +261,22 @@ func TestForeignSeed(t *testing.T) {
 				t.Errorf("before: %s, after: %s", before, after)
 			}
 		})
+	}
+}
+
+// A seed that the service has put out of its way is back when the package goes.
+func TestForeignSeedComesBack(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, "sid")
+	s.write(seedLink+"/meta-data", "theirs")
+	before := s.tree()
+	s.install(deb(t, runtime.GOARCH))
+	s.run("mv", seedLink, seedLink+".before-nm-cloud-seed")
+	s.write("/run/nm-cloud-seed/seed.d/1/meta-data", "{}")
+	s.link("/run/nm-cloud-seed/seed.d/1", seedLink)
+	s.dpkg("--purge", "nm-cloud-seed")
+	if diff := cmp.Diff(before, s.tree()); diff != "" {
+		t.Errorf("before the installation and after the purge (-want +got):\n%s", diff)
 	}
 }
 
