@@ -174,12 +174,16 @@ func (b *bus) remove(ctx context.Context, owner, uuid string) (removed bool, err
 	if err != nil {
 		return false, err
 	}
-	if name, _ := file.Value().(string); name != "" && !strings.HasPrefix(name, "/run/") {
+	if name, _ := file.Value().(string); saved(name) {
 		return false, fmt.Errorf("%w: %s", errSaved, name)
 	}
 	_, err = b.call(ctx, owner, profile, gnm.ConnectionDelete, nil)
 	return err == nil, err
 }
+
+// saved says of a profile's file that it outlives the system's end: a volatile
+// profile, or one in memory, has none or one in /run.
+func saved(file string) bool { return file != "" && !strings.HasPrefix(file, "/run/") }
 
 func isError(err error, name string) bool {
 	var e dbus.Error

@@ -205,8 +205,8 @@ func TestForgedOwner(t *testing.T) {
 	}
 }
 
-// TestRestart: NetworkManager forgets over a restart that our connection was
-// bound to us, and would keep it for good.
+// TestRestart: NetworkManager forgets over a restart that a connection was
+// ours. One that is up is ours again; any other is made anew.
 func TestRestart(t *testing.T) {
 	for name, answered := range map[string]bool{"leased": true, "during activation": false} {
 		t.Run(name, func(t *testing.T) {
@@ -223,13 +223,22 @@ func TestRestart(t *testing.T) {
 			}
 			manager.Stop()
 			s.until("no NetworkManager", absent)
-			manager.Serve("eth0", aLease("10.1.1.99/24"), 0)
 			manager.Start()
-			v := s.until("the new lease", leased(1))
-			if !v.Leases[0].Temporary || v.Leases[0].Address.String() != "10.1.1.99/24" {
+			want := "10.1.1.23/24" // it goes on
+			if !answered {
+				want = "10.1.1.99/24"
+				s.until("it is removed", func(lease.View) bool { return manager.Calls("Delete") == 1 })
+				manager.Serve("eth0", aLease(want), 0)
+			}
+			v := s.until("the lease", leased(1))
+			if !v.Leases[0].Temporary || v.Leases[0].Address.String() != want {
 				t.Errorf("%+v", v)
 			}
-			if manager.Calls("Delete") != 1 || manager.Calls("AddAndActivateConnection2") != 2 {
+			removed := 0
+			if !answered {
+				removed = 1
+			}
+			if manager.Calls("Delete") != removed || manager.Calls("AddAndActivateConnection2") != 1+removed {
 				t.Errorf("%d removed, %d activated", manager.Calls("Delete"), manager.Calls("AddAndActivateConnection2"))
 			}
 			s.stop(patience)
@@ -272,8 +281,36 @@ func TestLeftover(t *testing.T) {
 			if manager.Has(connectionUUID("eth0")) == owner {
 				t.Errorf("left over: %v", !owner)
 			}
+			if n := manager.Calls("AddAndActivateConnection2"); n != 0 {
+				t.Errorf("activated %d times beside one that is up", n)
+			}
 			if n := manager.Calls("Delete") + manager.Calls("DeactivateConnection") + manager.Calls("AddAndActivateConnection2"); !owner && n != 0 {
 				t.Errorf("%d changes by one that does not own the connection", n)
+			}
+		})
+	}
+}
+
+// TestLeftoverNotUp: a connection of an earlier run that is not up is removed.
+func TestLeftoverNotUp(t *testing.T) {
+	for name, leave := range map[string]func(*nmtest.NM){
+		"without an activation": func(m *nmtest.NM) {
+			m.Save("eth0", connectionUUID("eth0"), "/run/NetworkManager/system-connections/x.nmconnection")
+		},
+		"without a lease": func(m *nmtest.NM) {
+			m.Serve("eth0", nil, 0)
+			handedOver(m)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bus, manager := lab(t)
+			leave(manager)
+			s := start(t, bus, Options{Owner: true})
+			eventually(t, "it is removed", func() bool { return manager.Calls("Delete") == 1 })
+			manager.Serve("eth0", aLease("10.1.1.23/24"), 0)
+			if v := s.until("a lease", leased(1)); !v.Leases[0].Temporary || manager.Calls("AddAndActivateConnection2") != 1 {
+				t.Errorf("no connection of our own: %+v", v)
 			}
 		})
 	}

@@ -30,25 +30,23 @@ type Network struct {
 	keep    map[string]bool
 	once    sync.Once
 	leaving chan struct{} // closed by Leave
-	left    chan struct{} // closed when that is done, by gone
-	gone    func()
+	handed  chan []string // the devices, when that is done
 }
 
 // Options are the choices of a Network.
 type Options struct {
 	Log logrus.FieldLogger
-	// Owner marks the one process (the service) that removes temporary
-	// connections which an earlier run left behind. Any other takes a
-	// connection with our UUID for somebody else's.
+	// Owner marks the one process (the service) that goes on with the temporary
+	// connections which an earlier run left behind, and removes those that are
+	// not active. Any other takes a connection with our UUID for somebody else's.
 	Owner bool
 }
 
 // New makes a Network that does nothing yet.
 func New(options Options) *Network {
-	left := make(chan struct{})
 	return &Network{log: options.Log, owner: options.Owner, dial: dbus.ConnectSystemBus,
 		views: make(chan lease.View, 1), settled: make(chan struct{}),
-		leaving: make(chan struct{}), left: left, gone: sync.OnceFunc(func() { close(left) })}
+		leaving: make(chan struct{}), handed: make(chan []string, 1)}
 }
 
 // Views delivers the newest view whenever one differs from the last; views
@@ -70,15 +68,16 @@ func (n *Network) Settle(keep ...string) {
 
 // Leave hands the temporary connections that are left over to NetworkManager,
 // which keeps them until the system ends or another profile takes their device:
-// no address is lost. It waits until that is done, or the context ends. To be
+// no address is lost. It waits until that is done, or the context ends, and
+// returns the devices whose connection NetworkManager has taken over. To be
 // called once, after Settle, and before the end of Run.
-func (n *Network) Leave(ctx context.Context) error {
+func (n *Network) Leave(ctx context.Context) (handed []string, err error) {
 	close(n.leaving)
 	select {
-	case <-n.left:
-		return nil
+	case handed = <-n.handed:
+		return handed, nil
 	case <-ctx.Done():
-		return fmt.Errorf("cannot hand over the temporary connections: %w", ctx.Err())
+		return nil, fmt.Errorf("cannot hand over the temporary connections: %w", ctx.Err())
 	}
 }
 

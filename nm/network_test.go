@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -343,8 +344,8 @@ func TestLeave(t *testing.T) {
 	s := start(t, bus, Options{Owner: true})
 	s.until("a lease", leased(1))
 	s.Settle("eth0")
-	if err := s.Leave(t.Context()); err != nil {
-		t.Fatal(err)
+	if handed, err := s.Leave(t.Context()); err != nil || !slices.Equal(handed, []string{"eth0"}) {
+		t.Fatalf("handed over %q, %v", handed, err)
 	}
 	if n := fake.Calls("Update2"); n != 1 {
 		t.Errorf("%d calls of Update2", n)
@@ -365,7 +366,129 @@ func TestLeaveWithoutNetworkManager(t *testing.T) {
 	s.until("nothing", leased(0))
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if err := s.Leave(ctx); err == nil || !strings.Contains(err.Error(), "cannot hand over the temporary connections") {
+	if _, err := s.Leave(ctx); err == nil || !strings.Contains(err.Error(), "cannot hand over the temporary connections") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestLeaveFails: what NetworkManager did not take over is not said to be, and
+// is not taken down either.
+func TestLeaveFails(t *testing.T) {
+	for name, fault := range map[string]nmtest.Fault{
+		"refused": {Error: gnm.NetworkManagerInterface + ".Settings.PermissionDenied"},
+		"hanging": {Hang: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bus, fake := lab(t)
+			fake.AddDevice("eth1", nil)
+			fake.Serve("eth1", aLease("10.2.2.2/24"), 0)
+			s := start(t, bus, Options{Owner: true})
+			s.until("both leases", leased(2))
+			s.Settle("eth0", "eth1")
+			fake.Fail("Update2", fault)
+			begin := time.Now()
+			if handed, err := s.Leave(t.Context()); err != nil || len(handed) > 0 {
+				t.Errorf("handed over %q, %v", handed, err)
+			}
+			if took := time.Since(begin); took > callTimeout+2*time.Second {
+				t.Errorf("took %s", took)
+			}
+			s.stop(patience)
+			if !fake.Has(connectionUUID("eth0")) || !fake.Has(connectionUUID("eth1")) {
+				t.Error("a connection was taken down")
+			}
+		})
+	}
+}
+
+// TestLeaveLost: a connection that has just been lost is nothing to hand over.
+func TestLeaveLost(t *testing.T) {
+	t.Parallel()
+	bus, fake := lab(t)
+	s := start(t, bus, Options{Owner: true})
+	s.until("a lease", leased(1))
+	s.Settle("eth0")
+	fake.Drop("eth0")
+	s.until("lost", says("eth0", "it was activated and has ended"))
+	if handed, err := s.Leave(t.Context()); err != nil || len(handed) > 0 || fake.Calls("Update2") > 0 {
+		t.Errorf("handed over %q, %v", handed, err)
+	}
+}
+
+// handedOver puts a connection on eth0 that an earlier run has left to stay.
+func handedOver(manager *nmtest.NM) {
+	manager.Activate("eth0", "nm-cloud-seed eth0", connectionUUID("eth0"), false)
+}
+
+// TestAdopted: a connection of an earlier run that is up is gone on with, and
+// handed over once more.
+func TestAdopted(t *testing.T) {
+	t.Parallel()
+	bus, manager := lab(t)
+	handedOver(manager)
+	s := start(t, bus, Options{Owner: true})
+	if v := s.until("a lease", leased(1)); !v.Leases[0].Temporary {
+		t.Error("it was taken for somebody else's")
+	}
+	s.Settle("eth0")
+	if handed, err := s.Leave(t.Context()); err != nil || !slices.Equal(handed, []string{"eth0"}) {
+		t.Errorf("handed over %q, %v", handed, err)
+	}
+	s.stop(patience)
+	if n := manager.Calls("Delete") + manager.Calls("DeactivateConnection") + manager.Calls("AddAndActivateConnection2"); n > 0 || !manager.Has(connectionUUID("eth0")) {
+		t.Errorf("%d changes", n)
+	}
+}
+
+// TestAdoptedWithoutCarrier: at the handover, an adopted connection is away that
+// NetworkManager will bring back.
+func TestAdoptedWithoutCarrier(t *testing.T) {
+	t.Parallel()
+	bus, manager := lab(t)
+	handedOver(manager)
+	s := start(t, bus, Options{Owner: true})
+	s.until("a lease", leased(1))
+	s.Settle("eth0")
+	manager.Drop("eth0")
+	s.until("lost", leased(0))
+	if handed, err := s.Leave(t.Context()); err != nil || !slices.Equal(handed, []string{"eth0"}) {
+		t.Errorf("handed over %q, %v", handed, err)
+	}
+	s.stop(patience)
+	if !manager.Has(connectionUUID("eth0")) {
+		t.Error("it was deleted")
+	}
+}
+
+// TestAdoptedReplaced: when another profile has taken the device, that of an
+// adopted connection goes at the end, although it is not one that goes by itself.
+func TestAdoptedReplaced(t *testing.T) {
+	t.Parallel()
+	const other = "11111111-2222-3333-4444-555555555555"
+	bus, manager := lab(t)
+	handedOver(manager)
+	s := start(t, bus, Options{Owner: true})
+	s.until("a lease", leased(1))
+	s.Settle("eth0")
+	manager.Activate("eth0", "Wired 1", other, false)
+	s.until("a lease that is not ours", func(v lease.View) bool { return len(v.Leases) == 1 && !v.Leases[0].Temporary })
+	s.stop(patience)
+	if manager.Has(connectionUUID("eth0")) || !manager.Has(other) || manager.Calls("DeactivateConnection") > 0 {
+		t.Error("the wrong profile is left")
+	}
+}
+
+// TestAdoptedLetGo: what is not to be kept goes, with its profile.
+func TestAdoptedLetGo(t *testing.T) {
+	t.Parallel()
+	bus, manager := lab(t)
+	handedOver(manager)
+	s := start(t, bus, Options{Owner: true})
+	s.until("a lease", leased(1))
+	s.Settle()
+	s.until("gone", says("eth0", "not connected"))
+	if manager.Has(connectionUUID("eth0")) {
+		t.Error("its profile is left")
 	}
 }

@@ -37,7 +37,8 @@ var reask = []time.Duration{time.Second, 2 * time.Second}
 // activation is a temporary connection of ours on a device.
 type activation struct {
 	active, profile dbus.ObjectPath
-	uuid            string // the profile's, empty if we did not make it
+	uuid            string // the profile's
+	adopted         bool   // from an earlier run, or an earlier NetworkManager
 	seen            bool   // its objects have been in the mirror
 	again           bool   // we are taking it down to ask again
 }
@@ -277,7 +278,7 @@ func (w *world) lookDisconnected(p *plan, d device, now time.Time, say func(leas
 func (w *world) lookUnanswered(p *plan, mine *activation, d device, now time.Time) {
 	asked := w.asked[d.path]
 	others := func(profile dbus.ObjectPath) bool { return profile != mine.profile }
-	if w.settled || mine.again || asked >= len(reask) || d.state != gnm.NmDeviceStateIpConfig || slices.ContainsFunc(d.profiles, others) {
+	if w.settled || mine.adopted || mine.again || asked >= len(reask) || d.state != gnm.NmDeviceStateIpConfig || slices.ContainsFunc(d.profiles, others) {
 		return
 	}
 	if due := w.objects.since[d.path].Add(reask[asked]); now.Before(due) {
@@ -298,17 +299,21 @@ func (p *plan) wakeAt(t time.Time) {
 // its place, who is not to be fought.
 //
 // Once settled, the owner takes what it keeps up again from a NetworkManager
-// that restarted, for the VM may have nothing else.
+// that restarted, for the VM may have nothing else. An adopted one that was
+// handed over comes back by itself, as another activation of its profile.
 func (w *world) track(now time.Time) {
 	if w.owner && w.settled {
 		for path, ifaces := range w.objects.tree {
-			if _, wired := ifaces[wiredIface]; !wired || w.mine[path] != nil {
-				continue
+			if _, wired := ifaces[wiredIface]; wired && w.mine[path] == nil {
+				if d := w.device(path); w.keep[d.name] {
+					w.adopt(d)
+				}
 			}
-			if d := w.device(path); d.temporary && w.keep[d.name] {
-				profile := property[dbus.ObjectPath](w.objects, d.active, gnm.ActiveConnectionInterface, "Connection")
-				w.mine[path] = &activation{active: d.active, profile: profile, seen: true}
-			}
+		}
+	}
+	for path, mine := range w.mine {
+		if d := w.device(path); mine.adopted && d.temporary && w.profile(d) == mine.profile {
+			mine.active = d.active
 		}
 	}
 	for path, mine := range w.mine {
@@ -326,4 +331,20 @@ func (w *world) track(now time.Time) {
 			}
 		}
 	}
+}
+
+// profile is that of a device's active connection.
+func (w *world) profile(d device) dbus.ObjectPath {
+	return property[dbus.ObjectPath](w.objects, d.active, gnm.ActiveConnectionInterface, "Connection")
+}
+
+// adopt takes a temporary connection that is on a device for ours, as it is,
+// unless somebody has saved its profile.
+func (w *world) adopt(d device) bool {
+	profile := w.profile(d)
+	if !d.temporary || saved(property[string](w.objects, profile, gnm.ConnectionInterface, "Filename")) {
+		return false
+	}
+	w.mine[d.path] = &activation{active: d.active, profile: profile, uuid: connectionUUID(d.name), adopted: true, seen: true}
+	return true
 }

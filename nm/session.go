@@ -1,7 +1,6 @@
 package nm
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -126,8 +125,8 @@ func (s *session) act(ctx context.Context, p plan) (acted bool, err error) {
 		if s.saved[path] {
 			id = uuid.NewString()
 		}
-		// The service's own stay if it is killed, and are a leftover to the
-		// next one: a VM had better keep its network.
+		// The service's own stay if it is killed, and the next one adopts
+		// them: a VM had better keep its network.
 		profile, active, err := s.bus.activate(ctx, s.name, path, temporary(d.name, id), !s.owner)
 		if fatal(err) {
 			return true, fmt.Errorf("cannot activate a temporary connection on %s: %w", d.name, err)
@@ -169,32 +168,57 @@ func (s *session) settle(ctx context.Context) error {
 		if s.keep[s.world.device(path).name] {
 			continue
 		}
-		if err := s.bus.deactivate(ctx, s.name, mine.active); fatal(err) {
+		if err := s.takeDown(ctx, mine); fatal(err) {
 			return fmt.Errorf("cannot take down a temporary connection: %w", err)
 		}
 	}
 	return nil
 }
 
-// leave hands what is left of our connections over to NetworkManager.
+// takeDown ends a connection of ours. The profile of one that was handed over
+// would stay, and connect again.
+func (s *session) takeDown(ctx context.Context, mine *activation) error {
+	if mine.adopted {
+		_, err := s.bus.remove(ctx, s.name, mine.uuid)
+		return err
+	}
+	return s.bus.deactivate(ctx, s.name, mine.active)
+}
+
+// leave hands what is left of our connections over to NetworkManager. One that
+// it does not take over stays as it is, for as long as it lasts; one whose
+// device another has taken goes with us.
 func (s *session) leave(ctx context.Context) {
-	defer s.gone() // not only once: a restarted NetworkManager is told again
+	var names []string
+	var err error
 	for path, mine := range s.world.mine {
 		d := s.world.device(path)
-		// One that was taken up again after a restart is the service's, too.
-		id := cmp.Or(mine.uuid, connectionUUID(d.name))
-		if err := s.bus.hand(ctx, s.name, mine.profile, handed(d.name, id)); err != nil {
-			s.log.WithField("device", d.name).WithError(err).Warn("the temporary connection will not come back after a lost carrier")
+		if there := s.world.objects.has(d.active); there && mine.active != d.active || !there && !mine.adopted {
+			continue // an adopted one will be back, with the carrier
+		}
+		if !fatal(err) { // else it would not answer this time either
+			err = s.bus.hand(ctx, s.name, mine.profile, handed(d.name, mine.uuid))
+		}
+		if err == nil {
+			names = append(names, d.name)
+		} else {
+			s.log.WithField("device", d.name).WithError(err).Warn("NetworkManager did not take the temporary connection over")
 		}
 		delete(s.world.mine, path)
 	}
 	s.world.keep = nil // nothing is taken up again
+	slices.Sort(names)
+	select {
+	case s.handed <- names:
+	default: // not the first time: a restarted NetworkManager is told again
+	}
 }
 
-// removeLeftovers deletes the temporary connections of an earlier run, or of
-// ours before NetworkManager restarted: it then forgets that they were bound.
-// One that cannot be deleted is used like anybody's. It looks at each device
-// once, when it appears, which is some time after NetworkManager did.
+// removeLeftovers sees to the temporary connections of an earlier run, or of
+// ours before NetworkManager restarted. One that is up is ours from now on: it
+// may be all the network that the VM has. Any other is deleted; one that cannot
+// be is used like anybody's. It looks at each device once, when it appears,
+// which is some time after NetworkManager did.
 func (s *session) removeLeftovers(ctx context.Context) error {
 	if !s.owner {
 		return nil
@@ -206,6 +230,10 @@ func (s *session) removeLeftovers(ctx context.Context) error {
 		s.cleared[path] = true
 		d := s.world.device(path)
 		if s.world.settled && s.keep[d.name] { // taken up again, see track
+			continue
+		}
+		if d.state == gnm.NmDeviceStateActivated && s.world.adopt(d) {
+			s.log.WithField("device", d.name).Info("going on with the temporary connection of an earlier run")
 			continue
 		}
 		removed, err := s.bus.remove(ctx, s.name, connectionUUID(d.name))
@@ -234,8 +262,9 @@ func (s *session) release(ctx context.Context) {
 	var ours []dbus.ObjectPath
 	for _, mine := range s.world.mine {
 		// An error means that it is gone already, or goes with the bus connection.
-		_ = s.bus.deactivate(ctx, s.name, mine.active)
-		ours = append(ours, mine.active, mine.profile)
+		if err := s.takeDown(ctx, mine); !errors.Is(err, errSaved) {
+			ours = append(ours, mine.active, mine.profile)
+		}
 	}
 	for slices.ContainsFunc(ours, s.world.objects.has) {
 		select {

@@ -98,3 +98,29 @@ func TestReask(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// TestAdoptedComesBack: NetworkManager activates a profile that was handed over
+// by itself, which makes another active connection, and is ours all the same.
+func TestAdoptedComesBack(t *testing.T) {
+	w := world1(wired("eth0", eth0, 100, leftover, dhcp, address("10.1.1.2", nil)))
+	w.owner = true
+	w.objects.add("/P", interfaces{gnm.ConnectionInterface: strs("Filename", "/run/x.nmconnection")}, now)
+	connection := func(path dbus.ObjectPath) {
+		w.objects.add(path, interfaces{gnm.ActiveConnectionInterface: {"Uuid": dbus.MakeVariant(connectionUUID("eth0")), "Connection": dbus.MakeVariant(dbus.ObjectPath("/P"))}}, now)
+	}
+	connection("/A" + eth0)
+	if !w.adopt(w.device(eth0)) {
+		t.Fatal("not adopted")
+	}
+	w.after(changed(eth0, gnm.DeviceInterface, properties{"State": dbus.MakeVariant(uint32(20)), "ActiveConnection": dbus.MakeVariant(dbus.ObjectPath("/"))}),
+		removed("/A"+eth0, gnm.ActiveConnectionInterface))
+	connection("/B")
+	w.after(changed(eth0, gnm.DeviceInterface, properties{"State": dbus.MakeVariant(uint32(70)), "ActiveConnection": dbus.MakeVariant(dbus.ObjectPath("/B"))}))
+	if p := w.decide(now.Add(time.Minute)); len(p.view.Leases) != 1 || !p.view.Leases[0].Temporary || len(p.again)+len(p.activate) > 0 {
+		t.Errorf("%+v", p)
+	}
+	w.objects.add("/P", interfaces{gnm.ConnectionInterface: strs("Filename", "/etc/x.nmconnection")}, now)
+	if w.adopt(w.device(eth0)) {
+		t.Error("a saved profile was adopted")
+	}
+}

@@ -76,10 +76,14 @@ func clearReady(dir string) error {
 
 // PlaceLease puts the lease that lies ready in dir, if there is one, where
 // cloud-init looks, in the place of an earlier one of ours. It keeps off where
-// systemd-networkd runs the interface, and then kept says so.
+// systemd-networkd runs the interface, or nobody is left to look or to clear it
+// away, and then kept says so.
 func (f Files) PlaceLease(dir string) (kept string, err error) {
 	if err := f.RemoveLease(); err != nil {
 		return "", err
+	}
+	if f.Done() {
+		return "cloud-init is done in this boot", nil
 	}
 	fsys, done, err := rootfs.Open(f.Root)
 	if err != nil {

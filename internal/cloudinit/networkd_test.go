@@ -105,6 +105,25 @@ func TestLeaseFile(t *testing.T) {
 	}
 }
 
+// TestLeaseWhenDone: a service that is restarted after cloud-init has ended puts
+// nothing there, where nobody would clear it away.
+func TestLeaseWhenDone(t *testing.T) {
+	root := t.TempDir()
+	const file = "run/systemd/netif/leases/2"
+	put(t, root, file, leaseMark+"SERVER_ADDRESS=10.1.1.9\n")
+	put(t, root, resultFile, "{}")
+	dir := filepath.Join(root, "run/nm-cloud-seed")
+	if err := testLease.LayReady(dir); err != nil {
+		t.Fatal(err)
+	}
+	if kept, err := (Files{Root: root}).PlaceLease(dir); err != nil || kept != "cloud-init is done in this boot" {
+		t.Errorf("kept %q, %v", kept, err)
+	}
+	if got := tree(t, root)[file]; got != "" {
+		t.Errorf("there is %q", got)
+	}
+}
+
 func TestLeaseFails(t *testing.T) {
 	root := t.TempDir()
 	dir := filepath.Join(root, "run/nm-cloud-seed")

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -77,12 +78,19 @@ func (d *Daemon) Run(ctx context.Context) error {
 		}
 	}()
 	stop()
+	fail := func(err error) error { // the VM keeps its network all the same
+		err = d.fail(err)
+		if len(networks.held) > 0 && ctx.Err() == nil {
+			d.leave(ctx, networks, networks.held)
+		}
+		return err
+	}
 	if ctx.Err() != nil {
 		d.say(Stopped, "stopped before there was a seed")
 		return ctx.Err()
 	}
 	if err != nil {
-		return d.fail(err)
+		return fail(err)
 	}
 	for _, warning := range inst.Warnings {
 		d.Log.Warn(warning)
@@ -92,7 +100,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	store := seed.Store{Dir: filepath.Join(d.Root, RunDir), Link: filepath.Join(d.Root, SeedLink)}
 	kept, err := store.Write(inst)
 	if err != nil {
-		return d.fail(err)
+		return fail(err)
 	}
 	if kept != "" {
 		d.Log.WithField("path", kept).Warn("a seed that was not ours was in the way; it is kept under another name")
@@ -135,12 +143,18 @@ const leaveLimit = 10 * time.Second
 func (d *Daemon) leave(ctx context.Context, networks *Networks, held []string) {
 	ctx, cancel := context.WithTimeout(ctx, leaveLimit)
 	defer cancel()
-	if err := networks.Leave(ctx); err != nil {
+	kept, err := networks.Leave(ctx)
+	if err != nil {
 		d.Log.Warn(err)
-		return
 	}
-	d.tell(func(s *State) { s.Kept = held })
-	d.Log.WithField("devices", held).Info("no other profile has taken the place of the temporary connection: it stays until shutdown")
+	if len(kept) > 0 {
+		d.tell(func(s *State) { s.Kept = kept })
+		d.Log.WithField("devices", kept).Info("no other profile has taken the place of the temporary connection: it stays until shutdown")
+	}
+	lost := slices.DeleteFunc(slices.Clone(held), func(device string) bool { return slices.Contains(kept, device) })
+	if len(lost) > 0 {
+		d.Log.WithField("devices", lost).Warn("NetworkManager has not taken over the temporary connection: once it is lost, it does not come back, and the VM may be without a network")
+	}
 }
 
 // fail is the end of a run that could not do its job: boot goes on without it.

@@ -34,10 +34,12 @@ type Progress struct {
 
 // Fetch gets the instance. The default network and the one that the instance
 // came over stay up, with their temporary connections, until the Networks that
-// it returns are closed. They are never nil.
+// it returns are closed. They are never nil. Where the service (Owner) cannot
+// get the instance, the default network stays up all the same.
 func (j Job) Fetch(ctx context.Context) (*datasource.Instance, *Networks, error) {
 	network := nm.New(nm.Options{Log: j.Log, Owner: j.Owner})
 	n := &Networks{Network: network, job: j, ours: map[string]lease.Lease{}, changed: make(chan lease.View, 1), done: make(chan struct{})}
+	outer := ctx
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	n.stop = stop
 	go network.Run(life)
@@ -60,7 +62,10 @@ func (j Job) Fetch(ctx context.Context) (*datasource.Instance, *Networks, error)
 		},
 	}).Fetch(ctx, n.changed)
 	if err != nil {
-		network.Settle()
+		if j.Owner && outer.Err() == nil {
+			n.held = n.needed("")
+		}
+		network.Settle(n.held...)
 		return nil, n, err
 	}
 	n.report(Progress{Step: "metadata", Text: "fetched the metadata"})

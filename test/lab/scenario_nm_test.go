@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -340,29 +341,9 @@ func TestKeptUntilShutdown(t *testing.T) {
 	c := lab.Config{Profiles: map[string]string{"owner.nmconnection": profile}}
 	start(t, c, func(s *scenario) {
 		s.serve(0, s.VRAddr(0), s.router(0, "kept"))
-		active := func(name string) func() bool {
-			return func() bool {
-				out, err := s.Nmcli(s.Context(), "-g", "NAME", "connection", "show", "--active")
-				return err == nil && strings.Contains(out, name)
-			}
-		}
+		active := func(name string) func() bool { return func() bool { return s.active(name) } }
 		s.holding = func() {
-			events := s.Command(s.Context(), "ip", "-o", "monitor", "address", "route")
-			var seen strings.Builder
-			events.Stdout = &seen
-			s.must(events.Start())
-			s.must(os.MkdirAll("/run/cloud-init", 0o755))
-			s.must(os.Symlink("nowhere", "/run/cloud-init/result.json"))
-			s.eventually(5*time.Second, "the service ends by itself", func() bool {
-				state, err := daemon.ReadState("")
-				return err == nil && state.Ended != nil && slices.Equal(state.Kept, []string{"eth0"})
-			})
-			time.Sleep(300 * time.Millisecond) // for what should not come
-			s.must(events.Process.Kill())
-			_ = events.Wait()
-			if seen.Len() > 0 {
-				s.Errorf("the handover was not without a gap:\n%s", seen.String())
-			}
+			s.undisturbed(s.cloudInitDone)
 			if !active("nm-cloud-seed eth0")() {
 				s.Error("the connection did not stay")
 			}
@@ -379,6 +360,71 @@ func TestKeptUntilShutdown(t *testing.T) {
 			s.must(err)
 		}
 		s.seeded("kept")
+	})
+}
+
+// cloudInitDone ends a run that holds a connection on eth0.
+func (s *scenario) cloudInitDone() {
+	s.Helper()
+	s.must(os.MkdirAll("/run/cloud-init", 0o755))
+	if err := os.Symlink("nowhere", "/run/cloud-init/result.json"); !errors.Is(err, fs.ErrExist) {
+		s.must(err)
+	}
+	s.eventually(5*time.Second, "the service ends by itself", func() bool {
+		state, err := daemon.ReadState("")
+		return err == nil && state.Ended != nil && slices.Equal(state.Kept, []string{"eth0"})
+	})
+}
+
+// The service is run once more (systemctl restart) on a connection that it has
+// handed over, with a VR that hangs and then with one that answers. At last
+// another profile takes the device, and nothing of ours is left.
+func TestRestartedOnKeptConnection(t *testing.T) {
+	profile := strings.Replace(dhcpProfile, "[ipv4]", "autoconnect=false\n[ipv4]", 1)
+	start(t, lab.Config{Profiles: map[string]string{"owner.nmconnection": profile}}, func(s *scenario) {
+		vr := s.router(0, "restarted")
+		s.serve(0, s.VRAddr(0), vr)
+		s.holding, s.kept = s.cloudInitDone, []string{"eth0"}
+		s.seeded("restarted")
+		s.undisturbed(func() {
+			vr.SetFaults(vrtest.Fault{Delay: time.Minute})
+			s.deadline = 2 * time.Second
+			if o := s.run(); o.err == nil || o.state.Phase != daemon.Failed {
+				s.Errorf("a run without a VR: %v, state %+v", o.err, o.state)
+			}
+			vr.SetFaults()
+			s.deadline = 0
+			s.seeded("restarted")
+		})
+		s.must(os.Remove("/run/cloud-init/result.json"))
+		s.kept = nil
+		s.holding = func() {
+			_, err := s.Nmcli(s.Context(), "connection", "up", "owner")
+			s.must(err)
+			s.eventually(3*time.Second, "the service ends", func() bool {
+				state, err := daemon.ReadState("")
+				return err == nil && state.Ended != nil
+			})
+		}
+		s.seeded("restarted")
+		s.ownerActive()
+	})
+}
+
+// A run that has failed leaves its connection, which the next one goes on with;
+// SIGTERM takes it down.
+func TestRestartedOnFailure(t *testing.T) {
+	start(t, lab.Config{}, func(s *scenario) {
+		s.deadline, s.kept = 2*time.Second, []string{"eth0"}
+		s.failed("no instance metadata before the deadline")
+		s.serve(0, s.VRAddr(0), s.router(0, "retried"))
+		s.kept = nil
+		s.holding = func() {
+			if n := strings.Count(s.NMLog(), "Activation: starting connection 'nm-cloud-seed eth0'"); n != 1 {
+				s.Errorf("activated %d times", n)
+			}
+		}
+		s.seeded("retried")
 	})
 }
 

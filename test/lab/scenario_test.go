@@ -35,6 +35,8 @@ type scenario struct {
 	holding func()
 	// stopAfter stops the service at that time, ready or not, if not zero.
 	stopAfter time.Duration
+	// kept are the devices whose temporary connection is to stay after the run.
+	kept []string
 }
 
 // start runs body in a lab, beside the other tests.
@@ -150,8 +152,41 @@ func (s *scenario) run() outcome {
 		s.Error(err)
 	}
 	o.userData = string(data)
-	s.nothingLeft()
+	if len(s.kept) == 0 {
+		s.nothingLeft()
+		return o
+	}
+	if !slices.Equal(o.state.Kept, s.kept) {
+		s.Errorf("kept is %q, not %q", o.state.Kept, s.kept)
+	}
+	for _, device := range s.kept {
+		if !s.active("nm-cloud-seed " + device) {
+			s.Errorf("there is no connection on %s after the run", device)
+		}
+	}
 	return o
+}
+
+// active says whether a connection of this name is active.
+func (s *scenario) active(name string) bool {
+	out, err := s.Nmcli(s.Context(), "-g", "NAME", "connection", "show", "--active")
+	return err == nil && slices.Contains(strings.Split(out, "\n"), name)
+}
+
+// undisturbed runs f, during which no address and no route may change.
+func (s *scenario) undisturbed(f func()) {
+	s.Helper()
+	events := s.Command(s.Context(), "ip", "-o", "monitor", "address", "route")
+	var seen strings.Builder
+	events.Stdout = &seen
+	s.must(events.Start())
+	f()
+	time.Sleep(300 * time.Millisecond) // for what should not come
+	s.must(events.Process.Kill())
+	_ = events.Wait()
+	if seen.Len() > 0 {
+		s.Errorf("it was not without a gap:\n%s", seen.String())
+	}
 }
 
 // nothingLeft checks that no connection of ours survives a run.

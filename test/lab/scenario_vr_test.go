@@ -56,6 +56,7 @@ func TestForeignRouterIsNotTheVR(t *testing.T) {
 	}
 	start(t, lab.Config{NICs: []lab.NIC{c}}, func(s *scenario) {
 		s.deadline = 2 * time.Second
+		s.kept = []string{"eth0"}
 		s.serve(0, c.Router, foreign())
 		s.failed("eth0: DHCP server 10.1.1.5: connection refused", "eth0: router 10.1.1.254: the answer of 19 bytes is no instance-id")
 	})
@@ -240,6 +241,7 @@ func TestStaleIndex(t *testing.T) {
 func TestNoVRAtAll(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
 		s.deadline = 4 * time.Second
+		s.kept = []string{"eth0"} // a VM had better keep its network
 		o := s.failed("no instance metadata before the deadline", "eth0: DHCP server 10.1.1.1: connection refused")
 		if o.took < 4*time.Second || o.took > 6*time.Second {
 			s.Errorf("took %v", o.took)
