@@ -9,7 +9,7 @@ BINARY  ?= build/nm-cloud-seed
 ARCHES  ?= amd64 arm64
 DIST    ?= dist
 
-.PHONY: help build packages demo test test-user test-boot lint fuzz bench needs-demo needs-test needs-boot clean
+.PHONY: help build packages no-packages demo test test-user test-boot lint fuzz bench needs-demo needs-test needs-boot clean
 
 help: ## show this help
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -17,9 +17,12 @@ help: ## show this help
 build: ## build build/nm-cloud-seed, static and stripped
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BINARY) ./cmd/nm-cloud-seed
 
-packages: $(ARCHES:%=package-%) ## build static binaries and Debian packages in dist/
+packages: no-packages $(ARCHES:%=package-%) ## build static binaries and Debian packages in dist/
 
-package-%:
+no-packages: # of an older version
+	rm -f $(DIST)/*.deb
+
+package-%: no-packages
 	GOOS=linux GOARCH=$* $(MAKE) --no-print-directory build BINARY=$(DIST)/nm-cloud-seed-linux-$*
 	GO='$(GO)' packaging/build $(DIST)/nm-cloud-seed-linux-$* $* '$(VERSION)' $(DIST)
 

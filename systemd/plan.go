@@ -24,7 +24,9 @@ type Plan struct {
 	// the distribution's own order has behind it anyway.
 	Held    []string
 	LeftOut []LeftOut
-	Notes   []string // for the journal
+	Notes   []string // why nothing, or little, is to be done
+	// Warnings say that something could not be done as it should.
+	Warnings []string
 }
 
 // File is a file or a link below one of the generator's directories.
@@ -47,8 +49,8 @@ type LeftOut struct {
 }
 
 func (l LeftOut) String() string {
-	if len(l.Through) > 0 {
-		return l.Unit + ": " + strings.Join(l.Through, " before ")
+	if len(l.Through) > 0 { // which begins with the unit
+		return strings.Join(l.Through, " before ")
 	}
 	return l.Unit + ": " + l.Reason
 }
@@ -76,7 +78,7 @@ func (u *Units) Plan(o Ordering) Plan {
 			return p
 		}
 		late := u.late(linked)
-		late.Notes = append([]string{"ordering=early would make a cycle, using late: " + cycle.String()}, late.Notes...)
+		late.Warnings = append([]string{"ordering=early would make a cycle, using late: " + cycle.String()}, late.Warnings...)
 		return late
 	}
 	return u.late(linked)
@@ -84,6 +86,11 @@ func (u *Units) Plan(o Ordering) Plan {
 
 func (p Plan) note(format string, args ...any) Plan {
 	p.Notes = append(slices.Clone(p.Notes), fmt.Sprintf(format, args...))
+	return p
+}
+
+func (p Plan) warn(format string, args ...any) Plan {
+	p.Warnings = append(slices.Clone(p.Warnings), fmt.Sprintf(format, args...))
 	return p
 }
 
@@ -122,13 +129,13 @@ func (u *Units) late(linked Plan) Plan {
 		return p
 	}
 	if u.newCycle(bare) == nil { // the hold list is wrong: it should know
-		return bare.note("nothing is held: that would make a cycle, %s", cycle)
+		return bare.warn("nothing is held: that would make a cycle, %s", cycle)
 	}
 	none := u.checked(bare)
 	if cycle := u.newCycle(u.early(linked)); cycle != nil {
-		return none.note("ordering=early would make a cycle, too: %s", cycle)
+		return none.warn("ordering=early would make a cycle, too: %s", cycle)
 	}
-	return none.note("ordering=early would make no cycle")
+	return none.warn("ordering=early would make no cycle")
 }
 
 // checked is a plan if it makes no cycle, otherwise nothing is done.
@@ -137,7 +144,7 @@ func (u *Units) checked(p Plan) Plan {
 	if cycle == nil {
 		return p
 	}
-	return Plan{Ordering: p.Ordering}.note("cloud-init's network stage cannot wait for NetworkManager, nothing is changed: %s", cycle)
+	return Plan{Ordering: p.Ordering}.warn("cloud-init's network stage cannot wait for NetworkManager, nothing is changed: %s", cycle)
 }
 
 // with is a plan with further files, in a fixed order.

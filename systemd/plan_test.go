@@ -213,7 +213,7 @@ func TestPlan(t *testing.T) {
 				}
 			}
 			has(t, p.String(), tt.text)
-			has(t, strings.Join(p.Notes, "\n"), tt.notes)
+			has(t, strings.Join(append(p.Notes, p.Warnings...), "\n"), tt.notes)
 			has(t, " "+strings.Join(p.Held, " ")+" ", spaced(tt.held))
 			var loud []string
 			for _, l := range p.LeftOut {

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/config"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
 )
 
@@ -55,7 +56,14 @@ Exit status: 0 the seed is in place or there was nothing to do, 1 it failed,
 
 func unknown(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return exit{exitUnknown, errors.New("the service has not run since the system started")}
+		text := "the service has not run since the system started"
+		cfg, _ := config.Load("") // the service says what is wrong with it
+		if cfg.Ordering == config.OrderingOff {
+			text += ": switched off in the configuration (ordering=off)"
+		} else if reason, _ := daemon.NothingToDo("", cfg); reason != "" {
+			text += ": " + reason
+		}
+		return exit{exitUnknown, errors.New(text)}
 	}
 	return exit{exitFailed, err}
 }

@@ -80,7 +80,7 @@ func generate(root, normal, early string, say func(priority int, text string)) e
 		say(4, warning)
 	}
 	if reason != "" {
-		return nil // as if the package were not there; doctor says why
+		return nil // as if the package were not there; status says why
 	}
 	fsys, done, err := rootfs.Open(root)
 	if err != nil {
@@ -96,7 +96,10 @@ func generate(root, normal, early string, say func(priority int, text string)) e
 	}
 	plan := units.Plan(systemd.Ordering(cfg.Ordering))
 	for _, note := range plan.Notes {
-		say(5, note)
+		say(6, note)
+	}
+	for _, warning := range plan.Warnings {
+		say(4, warning)
 	}
 	var usual []string
 	for _, l := range plan.LeftOut {

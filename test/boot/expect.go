@@ -25,7 +25,7 @@ var (
 // knows data-server.
 func rebooted(suite string) []check {
 	if suite == "sid" {
-		return slices.Concat(works, []check{phase(daemon.Idle, daemon.Ready), same})
+		return slices.Concat(worksAlone, []check{phase(daemon.Idle, daemon.Ready), same})
 	}
 	return again
 }
@@ -43,11 +43,12 @@ var bug = slices.Concat(healthy, not(instanceSeen...), not(check{"probes", probe
 
 var noRouter = regexp.MustCompile(`No virtual router found!|NoDHCPLeaseError`)
 
-// stock is cloud-init without us, where it works. Its local stage has no domain.
-var stock = slices.DeleteFunc(slices.Clone(works), func(c check) bool { return c.name == "FQDN" })
+// worksAlone is cloud-init without our help. Its local stage has no domain, and
+// its network stage asks NetworkManager, which has one if it has a lease by then.
+var worksAlone = slices.DeleteFunc(slices.Clone(works), func(c check) bool { return c.name == "FQDN" })
 
-// own is cloud-init without our help.
-var own = slices.Concat(works, []check{phase(daemon.Idle)})
+// own is the same with the package, which leaves it alone.
+var own = slices.Concat(worksAlone, []check{phase(daemon.Idle)})
 
 // goesOn is a boot without an instance that says so. From our service's start to
 // the end of cloud-init's network stage it may take our deadline and patience.
@@ -61,9 +62,9 @@ func goesOn(patience time.Duration) []check {
 
 var (
 	// Much less than the two minutes of cloud-init's own search.
-	silent = goesOn(30 * time.Second)
+	silent = goesOn(15 * time.Second)
 	// Without a lease, cloud-init has NetworkManager try once more.
-	noLease = goesOn(30*time.Second + dhcpTimeout)
+	noLease = goesOn(15*time.Second + dhcpTimeout)
 )
 
 // dhcpTimeout is NetworkManager's.

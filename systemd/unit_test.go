@@ -1,0 +1,24 @@
+package systemd
+
+import (
+	"os/exec"
+	"regexp"
+	"strconv"
+	"testing"
+)
+
+// TestExposure: the sandbox is what systemd-analyze(1) calls OK, on a scale to
+// 10; newer versions find less than 252 does.
+func TestExposure(t *testing.T) {
+	level := regexp.MustCompile(`Overall exposure level for \S+: ([0-9.]+) OK`)
+	for _, unit := range []string{Service, cleanupService} {
+		out, err := exec.CommandContext(t.Context(), "systemd-analyze", "security", "--offline=yes", "./"+unit).CombinedOutput()
+		match := level.FindSubmatch(out)
+		if err != nil || match == nil {
+			t.Fatalf("%v (install the package systemd)\n%s", err, out)
+		}
+		if exposure, err := strconv.ParseFloat(string(match[1]), 64); err != nil || exposure > 1.9 {
+			t.Errorf("%s: exposure %s", unit, match[1])
+		}
+	}
+}
