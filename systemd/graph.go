@@ -47,9 +47,6 @@ func newGraph(dirs []*dir) *graph {
 		next: make(map[string][]string), previous: make(map[string][]string), ordered: make(map[string]map[string]bool),
 	}
 	g.unit(defaultTarget)
-	for _, name := range logins {
-		g.unit(name)
-	}
 	for _, name := range slices.Sorted(maps.Keys(g.index.files)) {
 		if parseName(name).kind != template {
 			g.unit(name)

@@ -12,6 +12,7 @@ type hold struct {
 	before  []string // what the stage is put before
 	held    []string
 	leftOut []LeftOut
+	stuck   []string // warnings of sockets whose service cannot answer
 }
 
 // always is what the stage is put before, with all that waits for it in turn.
@@ -25,7 +26,9 @@ const userLookup = "nss-user-lookup.target"
 // hold decides who is held, on units whose network stage has been moved. Who
 // is ordered before the stage cannot be: these two together would be a cycle.
 // Not only among what is started at boot: D-Bus and sockets start more.
-func (u *Units) hold(sockets ...string) hold {
+//
+// The sockets to hold are among those that accept for a service that may wait.
+func (u *Units) hold(sockets, askable []string) hold {
 	g := u.graph
 	stages := u.NetworkStages()
 	needed, ancestors := u.tooEarly(), g.ancestors(stages...)
@@ -67,17 +70,23 @@ func (u *Units) hold(sockets ...string) hold {
 			h.held = append(h.held, id)
 		}
 	}
-	for _, id := range sockets {
+	for _, id := range askable {
 		if !slices.Contains(h.held, id) {
-			h.askable(g.nodes[id])
+			h.askable(g.nodes[id], after)
 		}
 	}
 	h.before = append(h.before, h.held...)
 	return h
 }
 
-// askable leaves out what a socket starts that cannot be held itself.
-func (h *hold) askable(socket *node) {
+// askable leaves out what a socket starts that cannot be held itself. What comes
+// after the stage anyway cannot be helped.
+func (h *hold) askable(socket *node, after map[string]bool) {
+	for _, id := range socket.triggered {
+		if after[id] || slices.Contains(h.before, id) {
+			h.stuck = append(h.stuck, socket.id+" accepts while "+id+" waits for cloud-init's network stage: do not ask it in a bootcmd")
+		}
+	}
 	h.held = slices.DeleteFunc(h.held, func(id string) bool {
 		asked := slices.Contains(socket.triggered, id)
 		if asked {

@@ -2,18 +2,14 @@ package systemd
 
 import (
 	"maps"
-	"path"
 	"slices"
 	"strings"
 )
 
 // Where the distribution has cloud-init before sysinit.target, nothing answers
 // while its network stage runs, and who asks is refused at once. Behind it,
-// sockets accept and logind acts, for services that wait for the stage: if the
-// stage itself asks, in a bootcmd say, both wait forever.
-
-// logins are what logind starts for a login such as su's, and waits for.
-var logins = []string{"user-runtime-dir@0.service", "user@0.service"}
+// sockets accept for services that wait for the stage: if the stage itself asks,
+// in a bootcmd say, both wait forever.
 
 // afterStages is what comes after a network stage.
 func (u *Units) afterStages() map[string]bool {
@@ -40,40 +36,39 @@ func (u *Units) askable() []string {
 }
 
 // lateSockets take sockets out of sockets.target's way, which is before the
-// network stage, so that they can be held.
+// network stage, so that they can be held: by a drop-in, or by a copy where a
+// socket says so itself, as ssh.socket does.
 func (u *Units) lateSockets(ids []string) []File {
 	var all []File
 	for _, id := range ids {
-		all = append(all, dropin(u.graph.nodes[id], "Requires=sysinit.target", "After=sysinit.target", "Before=shutdown.target"))
-	}
-	return all
-}
-
-func intersection(a, b []string) []string {
-	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return !slices.Contains(b, s) })
-}
-
-// freeLogins are copies of the units of a login that do not wait for anything
-// that waits for the network stage: systemd-user-sessions.service, with systemd
-// before 252.
-func (u *Units) freeLogins() []File {
-	after := u.afterStages()
-	var all []File
-	for _, name := range logins {
-		n := u.unit(name)
-		if n == nil || n.file == nil || !after[n.id] {
-			continue
-		}
-		text := without(n.file.text, "After", func(word string) bool {
-			o := u.graph.named(n, word)
-			return o != nil && after[o.id] && !slices.Contains(logins, o.id)
-		})
-		if text != n.file.text {
+		n := u.graph.nodes[id]
+		d := dropin(n, "Requires=sysinit.target", "After=sysinit.target", "Before=shutdown.target")
+		all = append(all, d)
+		if text := without(n.file.text, "Before", func(word string) bool { return word == "sockets.target" }); text != n.file.text {
 			all = append(all, File{
-				Early: !belowUsr(n.file.path), Name: path.Base(n.file.path),
-				Text: "# Made by nm-cloud-seed-generator(8) from " + n.file.path + ":\n# without what waits for cloud-init's network stage.\n" + text,
+				Early: !belowUsr(n.file.path), Name: id,
+				Text: "# Made by nm-cloud-seed-generator(8) from " + n.file.path + ":\n# not before sockets.target.\n" + text,
 			})
 		}
 	}
 	return all
+}
+
+// holdSockets decides on the hold list with the sockets that can be held: one
+// that cannot is back before sockets.target, with those before it.
+func (u *Units) holdSockets(bare Plan, sockets []string) (h hold, extra []File) {
+	held := sockets
+	for {
+		extra = u.lateSockets(held)
+		h = u.With(bare.with(extra...)).hold(held, sockets)
+		now := intersection(held, h.held)
+		if len(now) == len(held) {
+			return h, extra
+		}
+		held = now
+	}
+}
+
+func intersection(a, b []string) []string {
+	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return !slices.Contains(b, s) })
 }

@@ -115,15 +115,13 @@ func (u *Units) late(linked Plan) Plan {
 		bare = bare.with(extra...)
 		moved = u.With(bare)
 	}
-	h := moved.hold()
-	placed := u.With(linked.with(u.copies(h.before)...).with(extra...))
-	if sockets := placed.askable(); len(sockets) > 0 {
-		h = u.With(bare.with(placed.lateSockets(sockets)...)).hold(sockets...)
-		extra = append(extra, placed.lateSockets(intersection(sockets, h.held))...)
+	h := moved.hold(nil, nil)
+	var sockets []File
+	if askable := u.With(linked.with(u.copies(h.before)...).with(extra...)).askable(); len(askable) > 0 {
+		h, sockets = u.holdSockets(bare, askable)
 	}
-	extra = append(extra, placed.freeLogins()...)
-	p := linked.with(u.copies(h.before)...).with(extra...)
-	p.Held, p.LeftOut = h.held, h.leftOut
+	p := linked.with(u.copies(h.before)...).with(extra...).with(sockets...)
+	p.Held, p.LeftOut, p.Warnings = h.held, h.leftOut, h.stuck
 	cycle := u.newCycle(p)
 	if cycle == nil {
 		return p

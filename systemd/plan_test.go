@@ -148,17 +148,40 @@ func TestPlan(t *testing.T) {
 			held:   []string{"a.service", "!b.service"},
 		},
 		{
+			// In the boot itself, systemd has put an id there by now.
+			name: "a first boot, later", suite: "trixie",
+			change: map[string]string{"run/systemd/first-boot": "x", lib + "a.service": run + "[Install]\nWantedBy=multi-user.target\n"},
+			files:  append([]string{"cloud-init-network.service"}, links...),
+			held:   []string{"a.service"},
+		},
+		{
 			name: "not a first boot", suite: "trixie",
 			change: map[string]string{"etc/machine-id": "", lib + "a.service": run + "[Install]\nWantedBy=multi-user.target\n"},
 			files:  append([]string{"cloud-init-network.service"}, links...),
 			held:   []string{"!a.service"},
 		},
 		{
-			// Before 252, a login waited for systemd-user-sessions.service.
-			name: "su in a bootcmd", suite: "bookworm",
-			change: map[string]string{lib + "user@.service": "[Unit]\nDescription=User Manager for UID %i\nAfter=systemd-user-sessions.service user-runtime-dir@%i.service dbus.service\nIgnoreOnIsolate=yes\n[Service]\nType=notify\nExecStart=/bin/true\n"},
-			files:  append([]string{"cloud-init.service", "user@.service"}, links...),
-			text:   []string{"UID %i\nAfter=user-runtime-dir@%i.service dbus.service\nIgnore"},
+			// As all Debian releases have it.
+			name: "ssh.socket", suite: "trixie",
+			change: map[string]string{
+				lib + "ssh.socket": "[Unit]\nBefore=sockets.target ssh.service\nConditionPathExists=!/x\n[Socket]\nListenStream=22\nAccept=no\n", etc + "sockets.target.wants/ssh.socket": "-> /x/ssh.socket",
+			},
+			files: append([]string{"cloud-init-network.service", "ssh.socket", "ssh.socket.d/nm-cloud-seed.conf"}, links...),
+			text:  []string{"[Unit]\nBefore=ssh.service\nCondition", "\nBefore=ssh.socket\n"},
+			held:  []string{"ssh.socket"},
+		},
+		{
+			// The one cannot be held, and so not what is before it.
+			name: "a chain of sockets", suite: "trixie",
+			change: map[string]string{
+				lib + "a.socket": "[Unit]\nBefore=b.socket\n[Socket]\nListenStream=/run/a\n", etc + "sockets.target.wants/a.socket": "-> /x/a.socket",
+				lib + "a.service": "[Unit]\nAfter=network.target\n" + run,
+				lib + "b.socket":  "[Unit]\nBefore=cloud-final.service\n[Socket]\nListenStream=/run/b\n", etc + "sockets.target.wants/b.socket": "-> /x/b.socket",
+				lib + "b.service": "[Unit]\nAfter=network.target\n" + run,
+			},
+			files: append([]string{"cloud-init-network.service"}, links...),
+			held:  []string{"cron.service", "!a.socket", "!b.socket"},
+			notes: []string{"a.socket accepts while a.service waits", "b.socket accepts while b.service waits"},
 		},
 		{
 			name: "a mount after cloud-init before local-fs.target", suite: "trixie",

@@ -25,6 +25,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"strings"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/rootfs"
@@ -69,7 +70,7 @@ func Load(fsys fs.FS, root string) (*Units, error) {
 	r.fstab(find(dirs, normalDir))
 	// cloud-init's own generator does this, while ours runs.
 	find(dirs, earlyDir).put("multi-user.target.wants/"+cloudTarget, new(file))
-	return newUnits(dirs, r.notes.all(), isFirstBoot(fsys)), nil
+	return newUnits(dirs, r.notes.all(), isFirstBoot(fsys, root)), nil
 }
 
 func newUnits(dirs []*dir, notes []string, firstBoot bool) *Units {
@@ -77,8 +78,15 @@ func newUnits(dirs []*dir, notes []string, firstBoot bool) *Units {
 	return &Units{dirs: dirs, graph: g, boot: g.started(defaultTarget, nil), notes: notes, firstBoot: firstBoot}
 }
 
-// isFirstBoot is machine-id(5), "First Boot Semantics".
-func isFirstBoot(fsys fs.FS) bool {
+// isFirstBoot is machine-id(5), "First Boot Semantics". In a boot, systemd has
+// put a new id over the file by now, and says so (systemd.generator(7)).
+func isFirstBoot(fsys fs.FS, root string) bool {
+	if root == "" && os.Getenv("SYSTEMD_FIRST_BOOT") == "1" {
+		return true
+	}
+	if _, err := fs.Stat(fsys, "run/systemd/first-boot"); err == nil {
+		return true
+	}
 	id, err := rootfs.Read(fsys, "etc/machine-id", 1024)
 	return errors.Is(err, fs.ErrNotExist) || strings.TrimSpace(string(id)) == "uninitialized"
 }

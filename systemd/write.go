@@ -43,11 +43,21 @@ func (p Plan) Write(normal, early string) (kept []string, err error) {
 	return kept, nil
 }
 
-// inOrder has the links last, which start our services.
+// inOrder has the network stages after what makes room for them, and the links
+// last: the first files alone do no harm, should we be killed.
 func (p Plan) inOrder() []File {
-	isLink := func(f File) bool { return f.Link != "" }
-	links := slices.DeleteFunc(slices.Clone(p.Files), func(f File) bool { return !isLink(f) })
-	return append(slices.DeleteFunc(slices.Clone(p.Files), isLink), links...)
+	rank := func(f File) int {
+		switch {
+		case f.Link != "":
+			return 2
+		case slices.Contains(stageNames, f.Name):
+			return 1
+		}
+		return 0
+	}
+	files := slices.Clone(p.Files)
+	slices.SortStableFunc(files, func(a, b File) int { return rank(a) - rank(b) })
+	return files
 }
 
 // write makes a file or a link, whole or not at all, in nobody's place.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,22 +38,30 @@ func generator(args []string, kmsg io.Writer) {
 	if os.Getenv("SYSTEMD_IN_INITRD") == "1" {
 		return // the system's own systemd calls us again
 	}
-	done := make(chan error, 1)
+	type decision struct {
+		plan systemd.Plan
+		err  error
+	}
+	done := make(chan decision, 1)
 	go func() {
 		defer func() {
 			if r := recover(); r != nil {
-				done <- fmt.Errorf("this is a defect, please report it: %v at %s", r, debug.Stack())
+				done <- decision{err: fmt.Errorf("this is a defect, please report it: %v at %s", r, debug.Stack())}
 			}
 		}()
-		done <- generate("", args[0], args[1], say)
+		plan, err := decide("", say)
+		done <- decision{plan, err}
 	}()
-	err := fmt.Errorf("not done after %v, giving up", generatorLimit)
+	d := decision{err: fmt.Errorf("not done after %v, giving up", generatorLimit)}
 	select {
-	case err = <-done:
+	case d = <-done:
 	case <-time.After(generatorLimit): // a file system that does not answer
 	}
-	if err != nil {
-		say(3, err.Error())
+	if d.err == nil {
+		d.err = write(d.plan, args[0], args[1], say)
+	}
+	if d.err != nil {
+		say(3, d.err.Error())
 	}
 }
 
@@ -65,36 +74,35 @@ func sayTo(kmsg io.Writer) func(priority int, text string) {
 	}
 }
 
-// generate changes the boot order of the system below root where that is needed.
-// The directories are systemd's "normal" and "early" ones.
-func generate(root, normal, early string, say func(priority int, text string)) error {
+// decide says how the boot order of the system below root has to change.
+func decide(root string, say func(priority int, text string)) (plan systemd.Plan, err error) {
 	cfg, err := config.Load(root)
 	if err != nil {
 		say(4, "going on with the rest of the configuration: "+err.Error())
 	}
 	if cfg.Ordering == config.OrderingOff {
-		return nil
+		return plan, nil
 	}
 	reason, warnings := daemon.NothingToDo(root, cfg)
 	for _, warning := range warnings {
 		say(4, warning)
 	}
 	if reason != "" {
-		return nil // as if the package were not there; status says why
+		return plan, nil // as if the package were not there; status says why
 	}
 	fsys, done, err := rootfs.Open(root)
 	if err != nil {
-		return err
+		return plan, err
 	}
 	defer done()
 	units, err := systemd.Load(fsys, root)
 	if err != nil {
-		return err
+		return plan, err
 	}
 	for _, note := range units.Notes() {
 		say(4, note)
 	}
-	plan := units.Plan(systemd.Ordering(cfg.Ordering))
+	plan = units.Plan(systemd.Ordering(cfg.Ordering))
 	for _, note := range plan.Notes {
 		say(6, note)
 	}
@@ -109,9 +117,15 @@ func generate(root, normal, early string, say func(priority int, text string)) e
 			usual = append(usual, l.Unit)
 		}
 	}
-	if len(usual) > 0 {
-		say(6, "may start before cloud-init's network stage is done, as always: "+strings.Join(usual, " "))
+	const perLine = 12
+	for names := range slices.Chunk(usual, perLine) {
+		say(6, "not held until cloud-init's network stage is done: "+strings.Join(names, " "))
 	}
+	return plan, nil
+}
+
+// write carries a plan out in systemd's "normal" and "early" directories.
+func write(plan systemd.Plan, normal, early string, say func(priority int, text string)) error {
 	kept, err := plan.Write(normal, early)
 	for _, name := range kept {
 		say(4, name+" is another generator's, it stays")

@@ -89,11 +89,15 @@ func TestGenerate(t *testing.T) {
 			var said []string
 			run := func(out string) map[string]string {
 				said = nil
-				err := generate(root, filepath.Join(out, "normal"), filepath.Join(out, "early"), func(priority int, text string) {
-					if !strings.HasPrefix(text, "may start before") {
+				say := func(priority int, text string) {
+					if !strings.HasPrefix(text, "not held until") {
 						said = append(said, fmt.Sprintf("<%d> %s", priority, text))
 					}
-				})
+				}
+				plan, err := decide(root, say)
+				if err == nil {
+					err = write(plan, filepath.Join(out, "normal"), filepath.Join(out, "early"), say)
+				}
 				if err != nil {
 					said = append(said, err.Error())
 				}

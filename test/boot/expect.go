@@ -15,7 +15,14 @@ var (
 	seeded = slices.Concat(works, []check{phase(daemon.Ready), {"not resident", gone}, {"compatibility lease", cleared}})
 	again  = append(slices.Clone(seeded), same)
 
-	same  = check{"same machine", sameMachine}
+	same = check{"same machine", sameMachine}
+	// preset: a unit that the boot itself has enabled found all, too.
+	preset = check{"preset", func(r *report) error {
+		if !r.has("probe/preset") {
+			return errors.New("the unit was not enabled")
+		}
+		return r.wants("probe/preset", "")
+	}}
 	stays = check{"temporary connection", temporaryStays}
 )
 

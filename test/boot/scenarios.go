@@ -45,6 +45,17 @@ func scenarios() []scenario {
 			suite: "sid", remove: []string{"dhcpcd-base"}, files: inContainer,
 			boots: []boot{{what: "first boot", checks: seeded}, {what: "reboot", checks: again}},
 		},
+		scenario{
+			name: "trixie/presets", about: "a first boot, on which systemd enables units after the generators",
+			suite: "trixie", files: map[string]string{
+				ourConfig:         inContainer[ourConfig],
+				"/etc/machine-id": "uninitialized\n",
+				// Debian's presets enable it, beside NetworkManager. Empty is masked.
+				"/etc/systemd/system/systemd-networkd.service":             "",
+				"/etc/systemd/system/systemd-networkd-wait-online.service": "",
+			},
+			boots: []boot{{what: "first boot", checks: append(slices.Clone(seeded), preset)}},
+		},
 		// 26.2's own way: dhcpcd in the local stage, and the server's name.
 		scenario{
 			name: "sid/stock", about: "cloud-init succeeds by itself: what it promises to services",
