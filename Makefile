@@ -58,7 +58,7 @@ needs-demo:
 	@test/packages network-manager dbus dnsmasq-base iproute2
 
 needs-test:
-	@test/packages network-manager dbus dnsmasq-base iproute2 mmdebstrap python3-yaml gcc libc6-dev systemd lintian mandoc shellcheck
+	@test/packages network-manager dbus dnsmasq-base iproute2 mmdebstrap python3-yaml gcc libc6-dev systemd lintian mandoc shellcheck qemu-system-x86 e2fsprogs
 
 needs-boot:
 	@test/packages dbus dnsmasq-base iproute2 network-manager mmdebstrap systemd-container qemu-system-x86 e2fsprogs

@@ -31,6 +31,9 @@ type Network struct {
 	once    sync.Once
 	leaving chan struct{} // closed by Leave
 	handed  chan []string // the devices, when that is done
+	// inherited are the devices, by name, with a connection that an earlier run
+	// handed over and that we have adopted. It is not ours to take down.
+	inherited map[string]bool
 }
 
 // Options are the choices of a Network.
@@ -46,7 +49,7 @@ type Options struct {
 func New(options Options) *Network {
 	return &Network{log: options.Log, owner: options.Owner, dial: dbus.ConnectSystemBus,
 		views: make(chan lease.View, 1), settled: make(chan struct{}),
-		leaving: make(chan struct{}), handed: make(chan []string, 1)}
+		leaving: make(chan struct{}), handed: make(chan []string, 1), inherited: map[string]bool{}}
 }
 
 // Views delivers the newest view whenever one differs from the last; views
@@ -55,7 +58,8 @@ func (n *Network) Views() <-chan lease.View { return n.views }
 
 // Settle ends all changes: no further connection is activated, and temporary
 // ones are taken down but for those on the devices to keep. Those stay, and come
-// back after a lost carrier or a restart of NetworkManager. Views go on.
+// back after a lost carrier or a restart of NetworkManager. One that an earlier
+// run has handed over stays as it is. Views go on.
 func (n *Network) Settle(keep ...string) {
 	n.once.Do(func() {
 		n.keep = map[string]bool{}
@@ -66,7 +70,7 @@ func (n *Network) Settle(keep ...string) {
 	})
 }
 
-// Leave hands the temporary connections that are left over to NetworkManager,
+// Leave hands the temporary connections on the devices to keep over to NetworkManager,
 // which keeps them until the system ends or another profile takes their device:
 // no address is lost. It waits until that is done, or the context ends, and
 // returns the devices whose connection NetworkManager has taken over. To be
@@ -83,7 +87,8 @@ func (n *Network) Leave(ctx context.Context) (handed []string, err error) {
 
 // Run follows NetworkManager until the context ends, through restarts of
 // NetworkManager and of the bus. At the end it takes down the temporary
-// connections, within two seconds. Should the process die instead, the bus
+// connections, within two seconds, but for those that an earlier run has handed
+// over, unless another profile has taken their device. Should the process die instead, the bus
 // tells NetworkManager, which does the same; those of the service (Owner) stay.
 func (n *Network) Run(ctx context.Context) {
 	defer close(n.views)

@@ -479,16 +479,119 @@ func TestAdoptedReplaced(t *testing.T) {
 	}
 }
 
-// TestAdoptedLetGo: what is not to be kept goes, with its profile.
+// TestAdoptedLetGo: what an earlier run has handed over stays as it is, also
+// where it is not to be kept, at the end, and over a restart of NetworkManager.
 func TestAdoptedLetGo(t *testing.T) {
+	for name, test := range map[string]struct{ settle, restart bool }{
+		"not kept":            {settle: true},
+		"SIGTERM":             {},
+		"not kept, restarted": {true, true},
+		"SIGTERM, restarted":  {false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bus, manager := lab(t)
+			handedOver(manager)
+			s := start(t, bus, Options{Owner: true})
+			s.until("a lease", leased(1))
+			if test.settle {
+				s.Settle()
+			}
+			if test.restart {
+				device := nmtest.Root + "/Devices/1"
+				state := func(n gnm.NmDeviceState) {
+					manager.Set(device, gnm.DeviceInterface, map[string]any{"State": uint32(n)})
+				}
+				manager.Stop()
+				s.until("no NetworkManager", absent)
+				state(gnm.NmDeviceStateIpConfig) // it comes back step by step
+				manager.Start()
+				s.until("NetworkManager", func(v lease.View) bool { return v.Running })
+				state(gnm.NmDeviceStateActivated)
+				s.until("it is ours again", func(v lease.View) bool { return len(v.Leases) == 1 && v.Leases[0].Temporary })
+			}
+			manager.AddDevice("eth1", map[string]any{"State": uint32(gnm.NmDeviceStateUnmanaged)})
+			s.until("what comes after it", says("eth1", "not managed"))
+			s.stop(patience)
+			if n := manager.Calls("Delete") + manager.Calls("DeactivateConnection") + manager.Calls("AddAndActivateConnection2") + manager.Calls("Update2"); n > 0 || !manager.Has(connectionUUID("eth0")) {
+				t.Errorf("%d changes", n)
+			}
+		})
+	}
+}
+
+// TestAdoptedLetGoReplaced: one that is not kept is removed at the end if
+// another profile has taken its device.
+func TestAdoptedLetGoReplaced(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
 	handedOver(manager)
 	s := start(t, bus, Options{Owner: true})
 	s.until("a lease", leased(1))
 	s.Settle()
-	s.until("gone", says("eth0", "not connected"))
+	manager.Activate("eth0", "Wired 1", "11111111-2222-3333-4444-555555555555", false)
+	s.until("a lease that is not ours", func(v lease.View) bool { return len(v.Leases) == 1 && !v.Leases[0].Temporary })
+	s.stop(patience)
 	if manager.Has(connectionUUID("eth0")) {
 		t.Error("its profile is left")
+	}
+}
+
+// TestOursLetGoAfterRestart: our own connection is taken down also after
+// NetworkManager has restarted, whether that was before Settle or after it.
+func TestOursLetGoAfterRestart(t *testing.T) {
+	for name, settleFirst := range map[string]bool{"settled before": true, "settled after": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bus, manager := lab(t)
+			s := start(t, bus, Options{Owner: true})
+			s.until("a lease", leased(1))
+			manager.Stop()
+			s.until("no NetworkManager", absent)
+			if settleFirst {
+				s.Settle()
+			}
+			manager.Start()
+			if !settleFirst {
+				s.until("a lease", leased(1))
+				s.Settle()
+			}
+			s.until("gone", says("eth0", "not connected"))
+			if manager.Has(connectionUUID("eth0")) {
+				t.Error("its profile is left")
+			}
+		})
+	}
+}
+
+// TestLeaveOnlyKept: what appears after Settle on a device that is not to be
+// kept is not handed over.
+func TestLeaveOnlyKept(t *testing.T) {
+	for name, volatile := range map[string]bool{"handed over before": false, "volatile": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bus, manager := lab(t)
+			s := start(t, bus, Options{Owner: true})
+			s.until("a lease", leased(1))
+			s.Settle("eth0")
+			manager.AddDevice("eth1", map[string]any{"State": uint32(gnm.NmDeviceStateUnmanaged)})
+			manager.Serve("eth1", aLease("10.2.2.2/24"), 0)
+			manager.Stop()
+			s.until("no NetworkManager", absent)
+			manager.Activate("eth1", "nm-cloud-seed eth1", connectionUUID("eth1"), volatile)
+			manager.Start()
+			if volatile {
+				s.until("it is removed", says("eth1", "not connected"))
+			} else {
+				s.until("both leases", leased(2))
+			}
+			if handed, err := s.Leave(t.Context()); err != nil || !slices.Equal(handed, []string{"eth0"}) {
+				t.Errorf("handed over %q, %v", handed, err)
+			}
+			s.stop(patience)
+			if n := manager.Calls("Update2"); n != 1 || !manager.Has(connectionUUID("eth0")) || manager.Has(connectionUUID("eth1")) == volatile {
+				t.Errorf("%d handed over, or the wrong one is left", n)
+			}
+		})
 	}
 }

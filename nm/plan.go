@@ -39,6 +39,7 @@ type activation struct {
 	active, profile dbus.ObjectPath
 	uuid            string // the profile's
 	adopted         bool   // from an earlier run, or an earlier NetworkManager
+	handed          bool   // over to NetworkManager by an earlier run: it stays as it is
 	seen            bool   // its objects have been in the mirror
 	again           bool   // we are taking it down to ask again
 }
@@ -338,6 +339,22 @@ func (w *world) profile(d device) dbus.ObjectPath {
 	return property[dbus.ObjectPath](w.objects, d.active, gnm.ActiveConnectionInterface, "Connection")
 }
 
+// volatileFlag is NM_SETTINGS_CONNECTION_FLAG_VOLATILE of nm-dbus-interface.h:
+// the profile goes with its connection.
+const volatileFlag = uint32(0x4)
+
+// handedOver says whether the temporary connection on a device is one that was
+// handed over. One that was not is volatile, also to a NetworkManager that
+// restarted.
+func (w *world) handedOver(d device) bool {
+	return d.temporary && property[uint32](w.objects, w.profile(d), gnm.ConnectionInterface, "Flags")&volatileFlag == 0
+}
+
+// replaced says whether another connection has taken the device of one of ours.
+func (w *world) replaced(d device, mine *activation) bool {
+	return w.objects.has(d.active) && mine.active != d.active
+}
+
 // adopt takes a temporary connection that is on a device for ours, as it is,
 // unless somebody has saved its profile.
 func (w *world) adopt(d device) bool {
@@ -345,6 +362,6 @@ func (w *world) adopt(d device) bool {
 	if !d.temporary || saved(property[string](w.objects, profile, gnm.ConnectionInterface, "Filename")) {
 		return false
 	}
-	w.mine[d.path] = &activation{active: d.active, profile: profile, uuid: connectionUUID(d.name), adopted: true, seen: true}
+	w.mine[d.path] = &activation{active: d.active, profile: profile, uuid: connectionUUID(d.name), adopted: true, handed: w.handedOver(d), seen: true}
 	return true
 }

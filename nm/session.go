@@ -134,6 +134,7 @@ func (s *session) act(ctx context.Context, p plan) (acted bool, err error) {
 		if err != nil {
 			s.world.refuse(path, err, time.Now())
 			log.WithError(err).Warn("NetworkManager refused a temporary connection")
+			delete(s.inherited, d.name) // it has not come back, and may be what is in the way
 			// A profile with the same UUID may be in the way: the owner removes it,
 			// others keep out of its way.
 			s.cleared[path], s.saved[path] = false, s.saved[path] || !s.owner
@@ -160,12 +161,12 @@ func fatal(err error) bool {
 	return err != nil && !errors.As(err, &no) && !errors.Is(err, errSaved)
 }
 
-// settle takes down what is not to be kept.
+// settle takes down what is not to be kept, and is this run's.
 func (s *session) settle(ctx context.Context) error {
 	s.world.settled, s.world.keep = true, s.keep
 	s.world.track(time.Now())
 	for path, mine := range s.world.mine {
-		if s.keep[s.world.device(path).name] {
+		if mine.handed || s.keep[s.world.device(path).name] {
 			continue
 		}
 		if err := s.takeDown(ctx, mine); fatal(err) {
@@ -185,7 +186,7 @@ func (s *session) takeDown(ctx context.Context, mine *activation) error {
 	return s.bus.deactivate(ctx, s.name, mine.active)
 }
 
-// leave hands what is left of our connections over to NetworkManager. One that
+// leave hands our connections that are to be kept over to NetworkManager. One that
 // it does not take over stays as it is, for as long as it lasts; one whose
 // device another has taken goes with us.
 func (s *session) leave(ctx context.Context) {
@@ -193,7 +194,7 @@ func (s *session) leave(ctx context.Context) {
 	var err error
 	for path, mine := range s.world.mine {
 		d := s.world.device(path)
-		if there := s.world.objects.has(d.active); there && mine.active != d.active || !there && !mine.adopted {
+		if lost := !s.world.objects.has(d.active); !s.keep[d.name] || s.world.replaced(d, mine) || lost && !mine.adopted {
 			continue // an adopted one will be back, with the carrier
 		}
 		if !fatal(err) { // else it would not answer this time either
@@ -217,7 +218,8 @@ func (s *session) leave(ctx context.Context) {
 // removeLeftovers sees to the temporary connections of an earlier run, or of
 // ours before NetworkManager restarted. One that is up is ours from now on: it
 // may be all the network that the VM has. Any other is deleted; one that cannot
-// be is used like anybody's. It looks at each device once, when it appears,
+// be is used like anybody's. Once settled, only one that was handed over becomes
+// ours, so that it is removed if another profile takes its place. It looks at each device once, when it appears,
 // which is some time after NetworkManager did.
 func (s *session) removeLeftovers(ctx context.Context) error {
 	if !s.owner {
@@ -232,7 +234,13 @@ func (s *session) removeLeftovers(ctx context.Context) error {
 		if s.world.settled && s.keep[d.name] { // taken up again, see track
 			continue
 		}
-		if d.state == gnm.NmDeviceStateActivated && s.world.adopt(d) {
+		up, handed := d.state == gnm.NmDeviceStateActivated, s.world.handedOver(d)
+		if s.inherited[d.name] && !up { // NetworkManager brings it back
+			s.cleared[path] = false
+			continue
+		}
+		if up && (handed || !s.world.settled) && s.world.adopt(d) {
+			s.inherited[d.name] = handed
 			s.log.WithField("device", d.name).Info("going on with the temporary connection of an earlier run")
 			continue
 		}
@@ -255,12 +263,16 @@ func (s *session) removeLeftovers(ctx context.Context) error {
 }
 
 // release takes our connections down and waits until NetworkManager has
-// deleted their profiles.
+// deleted their profiles. What an earlier run has handed over is the VM's
+// network and stays, unless another profile has taken its place.
 func (s *session) release(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
 	var ours []dbus.ObjectPath
-	for _, mine := range s.world.mine {
+	for path, mine := range s.world.mine {
+		if mine.handed && !s.world.replaced(s.world.device(path), mine) {
+			continue
+		}
 		// An error means that it is gone already, or goes with the bus connection.
 		if err := s.takeDown(ctx, mine); !errors.Is(err, errSaved) {
 			ours = append(ours, mine.active, mine.profile)

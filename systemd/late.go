@@ -45,7 +45,7 @@ func (u *Units) copies(before []string) []File {
 		source := stage.file.path
 		var b strings.Builder
 		b.WriteString("# Made by nm-cloud-seed-generator(8) from " + source + ":\n# moved behind NetworkManager. What was changed is at the end.\n")
-		b.WriteString(strings.TrimRight(without(stage.file.text, "Before", drop), "\n"))
+		b.WriteString(strings.TrimRight(without(stage.file.text, drop), "\n"))
 		b.WriteString("\n\n[Unit]\nSourcePath=" + strings.ReplaceAll(source, "%", "%%") + "\n")
 		b.WriteString("Wants=" + Service + "\nAfter=dbus.socket " + networkManager + " " + Service + "\n")
 		for _, name := range before {
@@ -53,7 +53,7 @@ func (u *Units) copies(before []string) []File {
 		}
 		all = append(all, File{Early: !belowUsr(source), Name: stage.id, Text: b.String()})
 		for _, d := range stage.dropins {
-			if text := without(d.text, "Before", drop); text != d.text {
+			if text := without(d.text, drop); text != d.text {
 				name := stage.id + ".d/" + path.Base(d.path)
 				text = "# Made by nm-cloud-seed-generator(8) from " + d.path + ":\n# without what cloud-init cannot be before.\n" + text
 				all = append(all, File{Early: true, Name: name, Text: text})
@@ -68,9 +68,9 @@ func belowUsr(file string) bool {
 	return strings.HasPrefix(file, "/usr/") || strings.HasPrefix(file, "/lib/")
 }
 
-// without is a unit file without some of the units in its lists of one key. All
+// without is a unit file without some of the units in its Before= lists. All
 // other lines stay as they are, byte for byte.
-func without(text, key string, drop func(word string) bool) string {
+func without(text string, drop func(word string) bool) string {
 	lines := slices.Collect(strings.Lines(text))
 	section := ""
 	for _, l := range logicalLines(text) {
@@ -79,7 +79,7 @@ func without(text, key string, drop func(word string) bool) string {
 			continue
 		}
 		name, value, _ := strings.Cut(l.text, "=")
-		if section != "[Unit]" || strings.TrimSpace(name) != key {
+		if section != "[Unit]" || strings.TrimSpace(name) != "Before" {
 			continue
 		}
 		kept := slices.DeleteFunc(strings.Fields(value), drop)
@@ -92,7 +92,7 @@ func without(text, key string, drop func(word string) bool) string {
 			}
 		}
 		if len(kept) > 0 {
-			lines[l.next-1] = key + "=" + strings.Join(kept, " ") + "\n"
+			lines[l.next-1] = "Before=" + strings.Join(kept, " ") + "\n"
 		}
 	}
 	return strings.Join(lines, "")

@@ -44,7 +44,7 @@ func (u *Units) lateSockets(ids []string) []File {
 		n := u.graph.nodes[id]
 		d := dropin(n, "Requires=sysinit.target", "After=sysinit.target", "Before=shutdown.target")
 		all = append(all, d)
-		if text := without(n.file.text, "Before", func(word string) bool { return word == "sockets.target" }); text != n.file.text {
+		if text := without(n.file.text, func(word string) bool { return word == "sockets.target" }); text != n.file.text {
 			all = append(all, File{
 				Early: !belowUsr(n.file.path), Name: id,
 				Text: "# Made by nm-cloud-seed-generator(8) from " + n.file.path + ":\n# not before sockets.target.\n" + text,

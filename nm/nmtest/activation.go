@@ -69,7 +69,13 @@ func (m *NM) Drop(device string) {
 
 // begin is what happens before NetworkManager answers AddAndActivateConnection2.
 func (m *NM) begin(a *activation) dbus.ObjectPath {
-	a.profile = m.add("Settings", Interfaces{gnm.ConnectionInterface: variants(map[string]any{"Unsaved": true, "Filename": "/run/NetworkManager/system-connections/" + a.uuid + ".nmconnection"})})
+	flags := flagUnsaved
+	if a.volatile {
+		flags |= flagVolatile
+	}
+	a.profile = m.add("Settings", Interfaces{gnm.ConnectionInterface: variants(map[string]any{
+		"Unsaved": true, "Flags": flags, "Filename": "/run/NetworkManager/system-connections/" + a.uuid + ".nmconnection",
+	})})
 	m.stored[a.profile] = profile{uuid: a.uuid, device: a.device}
 	m.available(a.device)
 	active := m.add("ActiveConnection", Interfaces{gnm.ActiveConnectionInterface: variants(map[string]any{

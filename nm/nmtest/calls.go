@@ -135,6 +135,7 @@ func (m *NM) update(message *dbus.Message, path dbus.ObjectPath) {
 			a.volatile = false
 		}
 	}
+	m.set(path, gnm.ConnectionInterface, map[string]any{"Flags": flagUnsaved})
 	m.answer(message, []any{map[string]dbus.Variant{}}, nil)
 }
 

@@ -20,6 +20,12 @@ const (
 	propsChanged  = "org.freedesktop.DBus.Properties.PropertiesChanged"
 )
 
+// NMSettingsConnectionFlags of nm-dbus-interface.h.
+const (
+	flagUnsaved  = uint32(0x1)
+	flagVolatile = uint32(0x4)
+)
+
 // Interfaces are the interfaces of one object with their properties.
 type Interfaces = map[string]map[string]dbus.Variant
 

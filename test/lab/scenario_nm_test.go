@@ -411,20 +411,20 @@ func TestRestartedOnKeptConnection(t *testing.T) {
 	})
 }
 
-// A run that has failed leaves its connection, which the next one goes on with;
-// SIGTERM takes it down.
+// A run that has failed leaves its connection, which the next one goes on with
+// and SIGTERM does not take down.
 func TestRestartedOnFailure(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
 		s.deadline, s.kept = 2*time.Second, []string{"eth0"}
 		s.failed("no instance metadata before the deadline")
 		s.serve(0, s.VRAddr(0), s.router(0, "retried"))
-		s.kept = nil
+		s.kept, s.inherited = nil, true
 		s.holding = func() {
 			if n := strings.Count(s.NMLog(), "Activation: starting connection 'nm-cloud-seed eth0'"); n != 1 {
 				s.Errorf("activated %d times", n)
 			}
 		}
-		s.seeded("retried")
+		s.undisturbed(func() { s.seeded("retried") })
 	})
 }
 

@@ -37,6 +37,9 @@ type scenario struct {
 	stopAfter time.Duration
 	// kept are the devices whose temporary connection is to stay after the run.
 	kept []string
+	// inherited says that the run has an earlier one's connection on eth0, which
+	// is to stay when the run is stopped.
+	inherited bool
 }
 
 // start runs body in a lab, beside the other tests.
@@ -152,6 +155,12 @@ func (s *scenario) run() outcome {
 		s.Error(err)
 	}
 	o.userData = string(data)
+	if s.inherited {
+		if !s.active("nm-cloud-seed eth0") {
+			s.Error("the connection that an earlier run had handed over is gone")
+		}
+		return o
+	}
 	if len(s.kept) == 0 {
 		s.nothingLeft()
 		return o
