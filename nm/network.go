@@ -70,11 +70,11 @@ func (n *Network) Settle(keep ...string) {
 	})
 }
 
-// Leave hands the temporary connections on the devices to keep over to NetworkManager,
-// which keeps them until the system ends or another profile takes their device:
-// no address is lost. It waits until that is done, or the context ends, and
-// returns the devices whose connection NetworkManager has taken over. To be
-// called once, after Settle, and before the end of Run.
+// Leave hands the temporary connections on the devices to keep over to
+// NetworkManager, which keeps them until the system ends or another profile takes
+// their device: no address is lost. It waits until that is done, or the context
+// ends, and returns the devices whose connection NetworkManager has taken over.
+// To be called once, after Settle, and before the end of Run.
 func (n *Network) Leave(ctx context.Context) (handed []string, err error) {
 	close(n.leaving)
 	select {
@@ -88,8 +88,9 @@ func (n *Network) Leave(ctx context.Context) (handed []string, err error) {
 // Run follows NetworkManager until the context ends, through restarts of
 // NetworkManager and of the bus. At the end it takes down the temporary
 // connections, within two seconds, but for those that an earlier run has handed
-// over, unless another profile has taken their device. Should the process die instead, the bus
-// tells NetworkManager, which does the same; those of the service (Owner) stay.
+// over, unless another profile has taken their device. Should the process die
+// instead, the bus tells NetworkManager, which does the same; those of the
+// service (Owner) stay.
 func (n *Network) Run(ctx context.Context) {
 	defer close(n.views)
 	said := ""

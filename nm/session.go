@@ -186,8 +186,8 @@ func (s *session) takeDown(ctx context.Context, mine *activation) error {
 	return s.bus.deactivate(ctx, s.name, mine.active)
 }
 
-// leave hands our connections that are to be kept over to NetworkManager. One that
-// it does not take over stays as it is, for as long as it lasts; one whose
+// leave hands our connections that are to be kept over to NetworkManager. One
+// that it does not take over stays as it is, for as long as it lasts; one whose
 // device another has taken goes with us.
 func (s *session) leave(ctx context.Context) {
 	var names []string
@@ -219,8 +219,8 @@ func (s *session) leave(ctx context.Context) {
 // ours before NetworkManager restarted. One that is up is ours from now on: it
 // may be all the network that the VM has. Any other is deleted; one that cannot
 // be is used like anybody's. Once settled, only one that was handed over becomes
-// ours, so that it is removed if another profile takes its place. It looks at each device once, when it appears,
-// which is some time after NetworkManager did.
+// ours, so that it is removed if another profile takes its place. It looks at
+// each device once, when it appears, which is some time after NetworkManager did.
 func (s *session) removeLeftovers(ctx context.Context) error {
 	if !s.owner {
 		return nil

@@ -39,7 +39,7 @@ type Daemon struct {
 
 // Run does the whole job once. It returns nil when the seed is in place or
 // there was nothing to do; the error of a failed run says what was tried. The
-// context's end (SIGTERM) ends everything and leaves no connection of its own behind.
+// context's end (SIGTERM) ends everything and leaves no connection of its own.
 func (d *Daemon) Run(ctx context.Context) error {
 	d.state = State{Started: time.Now(), Process: thisProcess()}
 	if err := atomicfile.MkdirAll(filepath.Join(d.Root, RunDir), 0o755); err != nil {
