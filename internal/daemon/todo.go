@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"cmp"
 	"fmt"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/datasource/cloudstack"
@@ -35,8 +34,11 @@ func NothingToDo(root string, cfg config.Config) (reason string, warnings []stri
 	case cfg.Platform == config.PlatformNone:
 		return "switched off in the configuration (platform=none)", warnings
 	case cfg.Platform == config.PlatformAuto && !platform.CloudStack():
-		return fmt.Sprintf("the machine is a %q, not on CloudStack by its DMI product name (platform=cloudstack in the configuration overrides that)",
-			cmp.Or(platform.Product, "machine without a name")), warnings
+		name := "has no DMI product name"
+		if platform.Product != "" {
+			name = fmt.Sprintf("is a %q by its DMI product name", platform.Product)
+		}
+		return "the machine " + name + ", not on CloudStack (platform=cloudstack in the configuration overrides that)", warnings
 	}
 	if reason := (cloudinit.Files{Root: root}).Disabled(cmdline); reason != "" {
 		return "cloud-init is disabled: " + reason, warnings
