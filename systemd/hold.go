@@ -31,11 +31,7 @@ const userLookup = "nss-user-lookup.target"
 func (u *Units) hold(sockets, askable []string) hold {
 	g := u.graph
 	stages := u.NetworkStages()
-	needed, ancestors := u.tooEarly(), g.ancestors(stages...)
-	after := make(map[string]bool) // what comes after the stage
-	for _, id := range stages {
-		maps.Copy(after, g.descendants(id))
-	}
+	needed, ancestors, after := u.tooEarly(), g.ancestors(stages...), u.afterStages()
 	var h hold
 	for _, name := range always {
 		n := u.unit(name)

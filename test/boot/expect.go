@@ -23,6 +23,14 @@ var (
 		}
 		return r.wants("probe/preset", "")
 	}}
+	// named: the generator says in the journal who is not held. A container has
+	// no kernel's ring buffer, through which that gets there.
+	named = check{"generator's word", func(r *report) error {
+		if len(r.said(notHeld)) == 0 {
+			return errors.New("the journal does not say which units are not held")
+		}
+		return nil
+	}}
 	stays = check{"temporary connection", temporaryStays}
 )
 
@@ -47,6 +55,8 @@ var bug = slices.Concat(healthy, not(instanceSeen...), not(check{"probes", probe
 		return r.wants("datasource", "DataSourceNone: DataSourceNone")
 	}},
 })
+
+var notHeld = regexp.MustCompile(`nm-cloud-seed-generator(\[\d+\])?: not held until cloud-init's network stage is done: .*\bNetworkManager\.service\b`)
 
 var noRouter = regexp.MustCompile(`No virtual router found!|NoDHCPLeaseError`)
 

@@ -78,7 +78,7 @@ func makeRoots(ctx context.Context, chosen []scenario) (map[string]string, error
 			continue
 		}
 		slow := time.AfterFunc(time.Second, func() { fmt.Printf("building a Debian %s, once: about a minute\n", s.root()) })
-		dir, err := debroot.System(ctx, s.suite, append(s.packages, usual...)...)
+		dir, err := debroot.System(ctx, s.suite, append(debroot.Image(), s.packages...)...)
 		slow.Stop()
 		if err != nil {
 			return nil, err

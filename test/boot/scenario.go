@@ -17,19 +17,12 @@ const (
 	fqdn     = hostname + "." + domain
 )
 
-// usual is what every image has: little more than cloud-init, NetworkManager
-// and what Debian's own cloud images boot with. The kernel is for QEMU only, but
-// so all images of a release have one root.
-var usual = []string{
-	"systemd-sysv", "dbus", "network-manager", "cloud-init", "openssh-server", "iproute2", "linux-image-cloud-amd64",
-}
-
 // scenario is an image and its boots, one after the other.
 type scenario struct {
 	name     string
 	about    string // for a person
 	suite    string
-	packages []string          // Debian's, besides the usual ones
+	packages []string          // Debian's, besides those of debroot.Image
 	bare     bool              // without the package under test
 	remove   []string          // packages
 	files    map[string]string // by absolute path

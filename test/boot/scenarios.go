@@ -111,7 +111,7 @@ func virtual(suite string) scenario {
 		name: "qemu/" + suite, about: "a virtual machine, by its DMI",
 		suite: suite, virtual: cloudStack,
 		boots: []boot{
-			{what: "first boot", checks: seeded},
+			{what: "first boot", checks: append(slices.Clone(seeded), named)},
 			{what: "reboot", checks: rebooted(suite)},
 		},
 	}

@@ -83,6 +83,18 @@ func TestBugFailsAsItShould(t *testing.T) {
 	}
 }
 
+// A container has no word of the generator's.
+func TestNamed(t *testing.T) {
+	t.Parallel()
+	const said = "[3.3] nm-cloud-seed-generator: not held until cloud-init's network stage is done: dbus.service NetworkManager.service x.service\n"
+	if len(wrong(sample(t, "good", nil), []check{named})) == 0 {
+		t.Error("it finds a word that is not there")
+	}
+	if got := wrong(sample(t, "good", map[string]string{journalFile: said}), []check{named}); len(got) > 0 {
+		t.Errorf("%q found something", got)
+	}
+}
+
 func TestSilentChecksCanFail(t *testing.T) {
 	t.Parallel()
 	units := sample(t, "silent", nil).text("units")

@@ -1,6 +1,6 @@
 // Package debroot gives tests the file systems of Debian releases, side by
-// side on one machine: packages with their dependencies, unpacked, not
-// configured, each release with its own Python.
+// side on one machine, each with its own Python: packages with their
+// dependencies, only unpacked (Root) or a system that can boot (System).
 //
 //	dir, err := debroot.Root(ctx, "trixie", "cloud-init")
 //	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: dir}
@@ -9,7 +9,7 @@
 // uses, and kept below ~/.cache/nm-cloud-seed/roots. Nobody writes in it: who
 // has to puts an overlay over it. It is never renewed; deleting it does that.
 //
-// There is what the packages depend on and nothing more: no shell and no
+// In a Root is what the packages depend on and nothing more: no shell and no
 // /etc/passwd unless asked for (dash, base-passwd), no /proc and no /run. Of the
 // packages' configuration only this is done: Python's modules are compiled, and
 // the CA certificates are in one file.
@@ -46,6 +46,15 @@ var packageName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`)
 // newuidmap and a range in /etc/subuid).
 func Root(ctx context.Context, suite string, packages ...string) (dir string, err error) {
 	return cached(ctx, unpack, suite, packages)
+}
+
+// Image are the packages of an image as it would be for CloudStack: little more
+// than cloud-init, NetworkManager and what Debian's own cloud images boot with.
+// All tests that use these share one root per release; the kernel is for QEMU.
+func Image() []string {
+	return []string{
+		"systemd-sysv", "dbus", "network-manager", "cloud-init", "openssh-server", "iproute2", "linux-image-cloud-" + runtime.GOARCH,
+	}
 }
 
 // System is Root for a system that can boot: Debian's minbase and the packages,

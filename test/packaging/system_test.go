@@ -45,8 +45,7 @@ func newSystem(t *testing.T, suite string) *system {
 	if os.Getuid() != 0 {
 		t.Fatal("this test needs root: it mounts and uses chroot(2)")
 	}
-	root, err := debroot.System(t.Context(), suite, "systemd-sysv", "dbus", "network-manager", "cloud-init",
-		"openssh-server", "iproute2", "linux-image-cloud-amd64") // as test/boot: one root for both
+	root, err := debroot.System(t.Context(), suite, debroot.Image()...)
 	if err != nil {
 		t.Fatal(err)
 	}
