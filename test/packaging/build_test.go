@@ -1,5 +1,6 @@
-// Package packaging proves the Debian package: what is in it, and that it comes,
-// stays and goes in the real systems of Debian releases as it should.
+// Package packaging proves the deb and the rpm: what is in them, and that they
+// come, stay and go as they should, the deb in the real systems of Debian
+// releases, the rpm by rpm's own tools in one of these.
 package packaging
 
 import (
@@ -53,10 +54,33 @@ func makePackages(dir string, args ...string) error {
 // for these is Debian's, too.
 func deb(t *testing.T, arch string) string {
 	t.Helper()
+	needBuilt(t)
+	return debIn(dist, version, arch)
+}
+
+// rpm is the path of the rpm for an architecture, by Go's name of it.
+func rpm(t *testing.T, arch string) string {
+	t.Helper()
+	needBuilt(t)
+	return rpmIn(dist, version, arch)
+}
+
+func needBuilt(t *testing.T) {
+	t.Helper()
 	if err := built(); err != nil {
 		t.Fatal(err)
 	}
-	return filepath.Join(dist, "nm-cloud-seed_"+version+"_"+arch+".deb")
+}
+
+func debIn(dir, version, arch string) string {
+	return filepath.Join(dir, "nm-cloud-seed_"+version+"_"+arch+".deb")
+}
+
+// rpmArch is rpm's names of architectures, by Go's.
+var rpmArch = map[string]string{"amd64": "x86_64", "arm64": "aarch64"}
+
+func rpmIn(dir, version, arch string) string {
+	return filepath.Join(dir, "nm-cloud-seed-"+version+"-1."+rpmArch[arch]+".rpm")
 }
 
 // run is the output of a program, which a Debian package has.
@@ -72,24 +96,32 @@ func run(t *testing.T, pkg, name string, args ...string) (string, error) {
 
 func TestBothArchitectures(t *testing.T) {
 	for arch, machine := range map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64} {
-		pkg := deb(t, arch)
-		if out, err := run(t, "dpkg", "dpkg-deb", "--field", pkg, "Version", "Architecture"); err != nil ||
+		if out, err := run(t, "dpkg", "dpkg-deb", "--field", deb(t, arch), "Version", "Architecture"); err != nil ||
 			out != "Version: "+version+"\nArchitecture: "+arch+"\n" {
-			t.Errorf("%s: %q, %v", pkg, out, err)
+			t.Errorf("%s: %q, %v", arch, out, err)
 		}
-		dir := t.TempDir()
-		if out, err := run(t, "dpkg", "dpkg-deb", "--extract", pkg, dir); err != nil {
+		if out, err := run(t, "rpm", "rpm", "-qp", "--qf", "%{NEVRA}", rpm(t, arch)); err != nil ||
+			out != "nm-cloud-seed-"+version+"-1."+rpmArch[arch] {
+			t.Errorf("%s: %q, %v", arch, out, err)
+		}
+		debRoot, rpmRoot := t.TempDir(), t.TempDir()
+		if out, err := run(t, "dpkg", "dpkg-deb", "--extract", deb(t, arch), debRoot); err != nil {
 			t.Fatal(out, err)
 		}
-		packed, err := os.ReadFile(filepath.Join(dir, "usr/bin/nm-cloud-seed"))
+		if out, err := run(t, "rpm", "rpm", rpmOn(rpmRoot, "--install", "--ignorearch", "--nodeps", "--noscripts", rpm(t, arch))...); err != nil {
+			t.Fatal(out, err)
+		}
+		alone, err := os.ReadFile(filepath.Join(dist, "nm-cloud-seed-linux-"+arch))
 		if err != nil {
 			t.Fatal(err)
 		}
-		alone, err := os.ReadFile(filepath.Join(dist, "nm-cloud-seed-linux-"+arch))
-		if err != nil || !bytes.Equal(packed, alone) {
-			t.Errorf("%s: the binary beside the package is another one: %v", arch, err)
+		for _, root := range []string{debRoot, rpmRoot} {
+			packed, err := os.ReadFile(filepath.Join(root, "usr/bin/nm-cloud-seed"))
+			if err != nil || !bytes.Equal(packed, alone) {
+				t.Errorf("%s: the binary beside the package is another one: %v", arch, err)
+			}
 		}
-		f, err := elf.NewFile(bytes.NewReader(packed))
+		f, err := elf.NewFile(bytes.NewReader(alone))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -104,23 +136,26 @@ func TestBothArchitectures(t *testing.T) {
 	}
 }
 
-// Who builds it again gets the same file, whatever his umask and time zone.
+// Who builds them again gets the same files, whatever his umask and time zone.
 func TestReproducible(t *testing.T) {
-	first, dir := deb(t, runtime.GOARCH), t.TempDir()
+	needBuilt(t)
+	dir := t.TempDir()
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", `umask 077; exec make packages "$@"`, "sh",
 		"DIST="+dir, "VERSION=v"+version, "ARCHES="+runtime.GOARCH)
 	cmd.Dir, cmd.Env = top, append(os.Environ(), "TZ=Asia/Tokyo")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v:\n%s", err, out)
 	}
-	a, errA := os.ReadFile(first)
-	b, errB := os.ReadFile(filepath.Join(dir, filepath.Base(first)))
-	if errA != nil || errB != nil || !bytes.Equal(a, b) {
-		t.Errorf("two builds differ: %d and %d bytes, %v, %v", len(a), len(b), errA, errB)
+	for _, path := range []func(dir, version, arch string) string{debIn, rpmIn} {
+		a, errA := os.ReadFile(path(dist, version, runtime.GOARCH))
+		b, errB := os.ReadFile(path(dir, version, runtime.GOARCH))
+		if errA != nil || errB != nil || !bytes.Equal(a, b) {
+			t.Errorf("two builds differ: %d and %d bytes, %v, %v", len(a), len(b), errA, errB)
+		}
 	}
 }
 
-// In dpkg's order.
+// In dpkg's order, which is rpm's, too.
 func TestVersions(t *testing.T) {
 	last := "0"
 	for _, tt := range []struct{ described, want string }{
@@ -156,6 +191,9 @@ func TestVersions(t *testing.T) {
 		}
 		if out, err := run(t, "dpkg", "dpkg", "--compare-versions", last, "lt", got); err != nil {
 			t.Errorf("%s does not come before %s: %s", last, got, out)
+		}
+		if out, err := run(t, "rpm", "rpm", "--eval", fmt.Sprintf("%%{lua: print(rpm.vercmp('%s', '%s'))}", last, got)); err != nil || out != "-1\n" {
+			t.Errorf("to rpm, %s does not come before %s: %q, %v", last, got, out, err)
 		}
 		last = got
 	}
@@ -212,15 +250,19 @@ nm-cloud-seed (0.0.1) unstable; urgency=medium
 	}
 }
 
-// The program says the version that git describes, the package the one that
-// Debian can sort.
+// The program says the version that git describes, the packages the one that
+// can be sorted.
 func TestDevelopmentVersion(t *testing.T) {
 	dir := t.TempDir()
 	if err := makePackages(dir, "VERSION=v0.1.0-3-ge0bba2e", "ARCHES="+runtime.GOARCH); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, "nm-cloud-seed_0.1.0+3.ge0bba2e_"+runtime.GOARCH+".deb")); err != nil {
-		t.Error(err)
+	const sortable = "0.1.0+3.ge0bba2e"
+	if out, err := run(t, "dpkg", "dpkg-deb", "--field", debIn(dir, sortable, runtime.GOARCH), "Version"); err != nil || out != sortable+"\n" {
+		t.Errorf("%q, %v", out, err)
+	}
+	if out, err := run(t, "rpm", "rpm", "-qp", "--qf", "%{VERSION}", rpmIn(dir, sortable, runtime.GOARCH)); err != nil || out != sortable {
+		t.Errorf("%q, %v", out, err)
 	}
 	out, err := run(t, "", filepath.Join(dir, "nm-cloud-seed-linux-"+runtime.GOARCH), "version")
 	if err != nil || !regexp.MustCompile(`^nm-cloud-seed v0\.1\.0-3-ge0bba2e `).MatchString(out) {

@@ -3,6 +3,7 @@ package packaging
 import (
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -17,6 +18,8 @@ var suites = []string{"bookworm", "trixie", "sid"}
 // contents is what dpkg lays down, directories that others have, too, included.
 const contents = `drwxr-xr-x 0:0 /etc
 drwxr-xr-x 0:0 /etc/cloud
+drwxr-xr-x 0:0 /etc/cloud/clean.d
+-rwxr-xr-x 0:0 /etc/cloud/clean.d/50-nm-cloud-seed
 drwxr-xr-x 0:0 /etc/cloud/cloud.cfg.d
 Lrwxrwxrwx 0:0 /etc/cloud/cloud.cfg.d/99-nm-cloud-seed.cfg -> /run/nm-cloud-seed/private/cloud.cfg
 -rw-r--r-- 0:0 /etc/nm-cloud-seed.conf
@@ -55,11 +58,12 @@ drwxr-xr-x 0:0 /usr/share/man/man8
 `
 
 const (
-	conf     = "/etc/nm-cloud-seed.conf"
-	dropIn   = "/etc/nm-cloud-seed.conf.d/50-site.conf"
-	cloudCfg = "/etc/cloud/cloud.cfg.d/99-nm-cloud-seed.cfg"
-	seedLink = "/var/lib/cloud/seed/cs"
-	issue    = "/run/issue.d/nm-cloud-seed.issue"
+	conf      = "/etc/nm-cloud-seed.conf"
+	dropIn    = "/etc/nm-cloud-seed.conf.d/50-site.conf"
+	cloudCfg  = "/etc/cloud/cloud.cfg.d/99-nm-cloud-seed.cfg"
+	cleanPart = "/etc/cloud/clean.d/50-nm-cloud-seed"
+	seedLink  = "/var/lib/cloud/seed/cs"
+	issue     = "/run/issue.d/nm-cloud-seed.issue"
 )
 
 // By the name of its link, the binary is the generator.
@@ -79,26 +83,22 @@ func checkGenerator(t *testing.T, s *system) {
 	}
 }
 
-// another makes the package of another version, whose configuration file is
-// another one.
+// another makes the packages of another version, whose configuration file is
+// another one, and returns their directory.
 func another(t *testing.T, version string) string {
 	t.Helper()
-	dir := t.TempDir()
-	if out, err := run(t, "dpkg", "dpkg-deb", "--raw-extract", deb(t, runtime.GOARCH), dir); err != nil {
+	needBuilt(t)
+	tree, dir := t.TempDir(), t.TempDir()
+	for _, name := range []string{"CHANGELOG.md", "LICENSE", "docs", "packaging", "systemd"} {
+		if out, err := run(t, "coreutils", "cp", "-r", filepath.Join(top, name), tree); err != nil {
+			t.Fatal(out, err)
+		}
+	}
+	edit(t, tree+"/packaging/nm-cloud-seed.conf", func(s string) string { return s + "# of " + version + "\n" })
+	if out, err := run(t, "", tree+"/packaging/build", filepath.Join(dist, "nm-cloud-seed-linux-"+runtime.GOARCH), runtime.GOARCH, version, dir); err != nil {
 		t.Fatal(out, err)
 	}
-	edit(t, dir+"/DEBIAN/control", func(s string) string {
-		lines := strings.SplitAfter(s, "\n")
-		i := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "Version:") })
-		lines[i] = "Version: " + version + "\n"
-		return strings.Join(lines, "")
-	})
-	edit(t, dir+conf, func(s string) string { return s + "# of " + version + "\n" })
-	pkg := filepath.Join(t.TempDir(), "another.deb")
-	if out, err := run(t, "dpkg", "dpkg-deb", "--root-owner-group", "-Znone", "--build", dir, pkg); err != nil {
-		t.Fatal(out, err)
-	}
-	return pkg
+	return dir
 }
 
 func edit(t *testing.T, name string, change func(string) string) {
@@ -153,7 +153,8 @@ func TestInstalled(t *testing.T) {
 }
 
 func TestUpgrade(t *testing.T) {
-	older, newer := another(t, "0.0.9"), another(t, "0.2.0")
+	older := debIn(another(t, "0.0.9"), "0.0.9", runtime.GOARCH)
+	newer := debIn(another(t, "0.2.0"), "0.2.0", runtime.GOARCH)
 	eachSuite(t, func(t *testing.T, s *system) {
 		now := deb(t, runtime.GOARCH)
 		s.install(older)
@@ -194,7 +195,7 @@ func afterBoot(s *system) {
 }
 
 func TestRemoveAndPurge(t *testing.T) {
-	older := another(t, "0.0.9")
+	older := debIn(another(t, "0.0.9"), "0.0.9", runtime.GOARCH)
 	eachSuite(t, func(t *testing.T, s *system) {
 		s.write("/var/lib/cloud/seed/other/meta-data", "{}")
 		s.write("/run/issue.d/other.issue", "")
@@ -210,7 +211,7 @@ func TestRemoveAndPurge(t *testing.T) {
 		// What others have put in our directories is theirs.
 		s.run("dpkg", "--remove", "nm-cloud-seed")
 		left := []string{
-			"/etc/nm-cloud-seed.conf", "/etc/nm-cloud-seed.conf.d", dropIn,
+			cleanPart, "/etc/nm-cloud-seed.conf", "/etc/nm-cloud-seed.conf.d", dropIn,
 			"/usr/lib/nm-cloud-seed", "/usr/lib/nm-cloud-seed/conf.d", "/usr/lib/nm-cloud-seed/conf.d/10-image.conf",
 			"/var/lib/dpkg/info/nm-cloud-seed.list", "/var/lib/dpkg/info/nm-cloud-seed.postrm",
 			"/var/lib/nm-cloud-seed", "/var/lib/nm-cloud-seed/copy", "/var/lib/nm-cloud-seed/copy/meta-data",
@@ -243,13 +244,16 @@ func added(before, after map[string]string) []string {
 	return slices.DeleteFunc(names, func(name string) bool { _, there := before[name]; return there })
 }
 
+// foreignSeeds makes the seeds that are not ours.
+var foreignSeeds = map[string]func(*system){
+	"directory": func(s *system) { s.write(seedLink+"/meta-data", "{}") },
+	"file":      func(s *system) { s.write(seedLink, "") },
+	"link":      func(s *system) { s.write("/var/lib/cloud/seed/x", ""); s.link("/mnt/seed", seedLink) },
+}
+
 // A seed that is not ours stays, whatever it is.
 func TestForeignSeed(t *testing.T) {
-	for name, make := range map[string]func(*system){
-		"directory": func(s *system) { s.write(seedLink+"/meta-data", "{}") },
-		"file":      func(s *system) { s.write(seedLink, "") },
-		"link":      func(s *system) { s.write("/var/lib/cloud/seed/x", ""); s.link("/mnt/seed", seedLink) },
-	} {
+	for name, make := range foreignSeeds {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newSystem(t, "sid")
@@ -280,16 +284,22 @@ func TestForeignSeedComesBack(t *testing.T) {
 	}
 }
 
+// watchSystemd makes it look as if systemd ran, writes to /run/log what it is told
+// and fails.
+func watchSystemd(s *system) {
+	for _, name := range []string{"/usr/bin/systemctl", "/usr/bin/deb-systemd-invoke", "/usr/sbin/service"} {
+		s.write(name, "#!/bin/sh\necho "+path.Base(name)+" \"$@\" >>/run/log\nexit 1\n")
+		s.run("chmod", "755", name)
+	}
+	s.write("/run/systemd/system/none", "")
+}
+
 // Where systemd runs, it is told of the units, and of nothing else: no service
 // is started, restarted or stopped. A failure of systemctl is no failure of dpkg.
 func TestSystemdIsOnlyReloaded(t *testing.T) {
-	older := another(t, "0.0.9")
+	older := debIn(another(t, "0.0.9"), "0.0.9", runtime.GOARCH)
 	eachSuite(t, func(t *testing.T, s *system) {
-		for name, what := range map[string]string{"systemctl": "systemctl", "deb-systemd-invoke": "invoke", "service": "service"} {
-			s.write("/usr/local/sbin/"+name, "#!/bin/sh\necho "+what+" \"$@\" >>/run/log\nexit 1\n")
-			s.run("chmod", "755", "/usr/local/sbin/"+name)
-		}
-		s.write("/run/systemd/system/none", "")
+		watchSystemd(s)
 		for _, step := range []struct {
 			what string
 			do   func()

@@ -31,7 +31,7 @@ func TestLintian(t *testing.T) {
 
 func TestScripts(t *testing.T) {
 	var scripts []string
-	for _, name := range []string{"postinst", "postrm", "build", "version"} {
+	for _, name := range []string{"postinst", "postrm", "clean", "build", "version"} {
 		scripts = append(scripts, filepath.Join(top, "packaging", name))
 	}
 	if out, err := run(t, "shellcheck", "shellcheck", append([]string{"--shell=sh"}, scripts...)...); err != nil {

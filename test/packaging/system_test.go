@@ -24,6 +24,7 @@ type system struct {
 	t   *testing.T
 	pid string // of the process that holds the namespaces, in the system's root
 	dir string // the root, for us
+	mnt string // where it is mounted, in the namespaces
 }
 
 // enter mounts the system $1 below $2, changes into it and stays until the end of
@@ -49,7 +50,8 @@ func newSystem(t *testing.T, suite string) *system {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("sh", "-ec", enter, "sh", root, t.TempDir())
+	dir := t.TempDir()
+	cmd := exec.Command("sh", "-ec", enter, "sh", root, dir)
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS}
 	in, errIn := cmd.StdinPipe()
@@ -75,7 +77,7 @@ func newSystem(t *testing.T, suite string) *system {
 		}
 	}
 	pid := strconv.Itoa(cmd.Process.Pid)
-	return &system{t, pid, "/proc/" + pid + "/root/"}
+	return &system{t, pid, "/proc/" + pid + "/root/", dir + "/root"}
 }
 
 // try runs a command in the system, as dpkg is run by an unattended upgrade:
@@ -186,11 +188,11 @@ func (s *system) describe(name string, info fs.FileInfo) string {
 }
 
 // tree is what is in the system, with times and sizes, but for what is no file of
-// the system's and dpkg's own books. Of these, the names of the packages' files
-// count.
+// the system's and dpkg's and rpm's own books. Of dpkg's, the names of the
+// packages' files count.
 func (s *system) tree() map[string]string {
 	s.t.Helper()
-	skip := []string{"/proc", "/dev", "/sys", "/tmp", "/var/log/dpkg.log", "/var/log/alternatives.log"}
+	skip := []string{"/proc", "/dev", "/sys", "/tmp", "/var/lib/rpm", "/var/log/dpkg.log", "/var/log/alternatives.log"}
 	files := map[string]string{}
 	err := filepath.WalkDir(s.dir, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
