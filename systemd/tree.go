@@ -3,7 +3,6 @@ package systemd
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -172,35 +171,13 @@ func (r *reader) readSub(d *dir, parent, name string) {
 
 // list is what is in a directory, sorted.
 func (r *reader) list(real, name string) []fs.DirEntry {
-	// Not after opening: open(2) of a FIFO waits for a writer, forever.
-	info, err := fs.Stat(r.fsys, real)
-	if err == nil && !info.IsDir() {
-		err = errors.New("not a directory")
-	}
-	var f fs.File
-	if err == nil {
-		f, err = r.fsys.Open(real)
-	}
-	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			r.notes.add("cannot read %s/%s: %s", r.root, name, reason(err))
-		}
-		return nil
-	}
-	defer func() { _ = f.Close() }()
-	d, ok := f.(fs.ReadDirFile)
-	if !ok {
-		return nil
-	}
-	entries, err := d.ReadDir(maxEntries + 1)
-	if err != nil && !errors.Is(err, io.EOF) {
+	entries, err := rootfs.List(r.fsys, real, maxEntries)
+	switch {
+	case errors.Is(err, rootfs.ErrTooBig):
+		r.notes.add("%s/%s has more than %d entries, the rest is not read", r.root, name, maxEntries)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		r.notes.add("cannot read %s/%s: %s", r.root, name, reason(err))
 	}
-	if len(entries) > maxEntries {
-		r.notes.add("%s/%s has more than %d entries, the rest is not read", r.root, name, maxEntries)
-		entries = entries[:maxEntries]
-	}
-	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	return entries
 }
 

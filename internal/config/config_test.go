@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -80,7 +81,7 @@ func TestLoad(t *testing.T) {
 		}, defaults, nil},
 		{"dangling link", map[string]string{etcD + "a.conf": "-> nowhere"}, defaults, nil},
 		{"directory instead of a file", map[string]string{etc + "/x": ""}, defaults, []string{"/etc/nm-cloud-seed.conf: not a regular file"}},
-		{"file instead of a directory", map[string]string{"etc/nm-cloud-seed.conf.d": ""}, defaults, []string{"/etc/nm-cloud-seed.conf.d: not implemented"}},
+		{"file instead of a directory", map[string]string{"etc/nm-cloud-seed.conf.d": ""}, defaults, []string{"/etc/nm-cloud-seed.conf.d: not a directory"}},
 		{"too big", map[string]string{etc: "[main]\nplatform=none\n" + strings.Repeat("#", 64<<10)}, defaults,
 			[]string{"/etc/nm-cloud-seed.conf: too big, more than 65536 bytes"}},
 		{"just not too big", map[string]string{etc: "[main]\nplatform=none\n" + strings.Repeat("#", 64<<10-21)}, config("none", 120, "info"), nil},
@@ -215,5 +216,20 @@ func TestReferenceFile(t *testing.T) {
 	}
 	if got, err := load(world(map[string]string{etc: strings.Join(plain, "")}), ""); err != nil || got != Default() {
 		t.Errorf("with all keys: %v, %v", got, err)
+	}
+}
+
+// A FIFO in a directory's place would keep us waiting for who writes to it.
+func TestFIFO(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(root, "etc"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(filepath.Join(root, strings.TrimSuffix(etcD, "/")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(root); err == nil || !strings.Contains(err.Error(), "not a directory") {
+		t.Errorf("error %v", err)
 	}
 }

@@ -21,6 +21,7 @@ const (
 const (
 	maxFileSize = 64 << 10
 	maxFiles    = 64
+	maxEntries  = 1024 // of a directory
 	maxProblems = 10
 )
 
@@ -47,7 +48,7 @@ func files(fsys fs.FS, root string, p *problems) []string {
 // confs lists the names in a directory that end in .conf, sorted. Hidden files
 // are editors' and package managers' leftovers.
 func confs(fsys fs.FS, root, dir string, p *problems) []string {
-	entries, err := fs.ReadDir(fsys, dir)
+	entries, err := rootfs.List(fsys, dir, maxEntries)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		p.add("%s/%s: %s", root, dir, reason(err))
 	}

@@ -8,12 +8,15 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
+	"strings"
 )
 
-// ErrTooBig and ErrNotRegular are reasons of Read.
+// Reasons of Read and List.
 var (
-	ErrTooBig     = errors.New("too big")
-	ErrNotRegular = errors.New("not a regular file")
+	ErrTooBig       = errors.New("too big")
+	ErrNotRegular   = errors.New("not a regular file")
+	ErrNotDirectory = errors.New("not a directory")
 )
 
 // Open gives the files below root; "" is the running system. Below any other
@@ -56,4 +59,34 @@ func Read(fsys fs.FS, name string, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("%w, more than %d bytes", ErrTooBig, limit)
 	}
 	return data, nil
+}
+
+// List lists a directory, sorted by name. Of more than limit entries it gives so
+// many, with ErrTooBig; other errors are those of Read, and ErrNotDirectory.
+func List(fsys fs.FS, name string, limit int) ([]fs.DirEntry, error) {
+	info, err := fs.Stat(fsys, name) // as in Read
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return nil, ErrNotDirectory
+	}
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	d, ok := f.(fs.ReadDirFile)
+	if !ok {
+		return nil, ErrNotDirectory
+	}
+	entries, err := d.ReadDir(limit + 1)
+	if errors.Is(err, io.EOF) { // there are none
+		err = nil
+	}
+	if len(entries) > limit {
+		entries, err = entries[:limit], fmt.Errorf("%w, more than %d entries", ErrTooBig, limit)
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	return entries, err
 }

@@ -81,3 +81,44 @@ func TestOpen(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+func TestList(t *testing.T) {
+	root := t.TempDir()
+	for _, name := range []string{"full/b", "full/a", "full/c", "empty"} {
+		if err := os.MkdirAll(filepath.Join(root, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := syscall.Mkfifo(filepath.Join(root, "fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fsys, done, err := Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	for _, tt := range []struct {
+		name  string
+		limit int
+		want  string
+		err   error
+	}{
+		{"full", 3, "a b c", nil},
+		{"empty", 3, "", nil},
+		{"fifo", 3, "", ErrNotDirectory},
+		{"missing", 3, "", fs.ErrNotExist},
+	} {
+		entries, err := List(fsys, tt.name, tt.limit)
+		var names []string
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+		if got := strings.Join(names, " "); got != tt.want || !errors.Is(err, tt.err) {
+			t.Errorf("%s: %q, %v", tt.name, got, err)
+		}
+	}
+	// Which of them is up to the file system.
+	if entries, err := List(fsys, "full", 2); len(entries) != 2 || !errors.Is(err, ErrTooBig) {
+		t.Errorf("%d entries, %v", len(entries), err)
+	}
+}

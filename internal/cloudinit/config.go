@@ -1,0 +1,256 @@
+package cloudinit
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"regexp"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/rootfs"
+)
+
+// Where cloud-init's configuration is. In the directory, a later file overrides
+// an earlier one, and all override the first file.
+const (
+	configFile = "etc/cloud/cloud.cfg"
+	configDir  = "etc/cloud/cloud.cfg.d"
+)
+
+// Limits: the generator reads this early in each boot.
+const (
+	maxConfigFile  = 256 << 10 // bytes
+	maxConfigTotal = 1 << 20
+	maxConfigFiles = 128
+	// Of the directory, which may have other files, too.
+	maxConfigEntries = 1024
+	maxValues        = 64 // of one list
+)
+
+// Config is the little of cloud-init's configuration that matters to us. The
+// rest may hold passwords, and does not leave this package.
+type Config struct {
+	Datasources Setting // datasource_list
+	Network     Setting // network.config, which is "disabled" or nothing we know
+	Renderers   Setting // system_info.network.renderers
+	// Identified is datasource_list once more, as cloud-init's generator
+	// (ds-identify) reads it, which decides: a shell script that does not know
+	// YAML, only lists on one line.
+	Identified Setting
+	Notes      []string // what cloud-init or we cannot read, and skip
+}
+
+// Setting is what a file says. It is not set if At is empty.
+type Setting struct {
+	Values []string
+	At     string // file and line, such as "/etc/cloud/cloud.cfg:12"
+}
+
+// OnlyCloudStack says whether cloud-init is told to use the CloudStack
+// datasource without looking whether this is a CloudStack VM: where the list has
+// nothing else, but for None at its end, ds-identify does not look. VMware and
+// Xen need that, as their firmware does not name CloudStack. It takes no YAML,
+// and some 50 µs.
+func (f Files) OnlyCloudStack() bool {
+	var c Config
+	_ = f.each(&c, func(string, []byte) {})
+	return c.OnlyCloudStack()
+}
+
+// OnlyCloudStack is the same for a configuration that has been read.
+func (c Config) OnlyCloudStack() bool {
+	list := c.Identified.Values
+	return slices.Equal(list, []string{"CloudStack"}) || slices.Equal(list, []string{"CloudStack", "None"})
+}
+
+// Config reads the configuration as cloud-init does (read_conf_with_confd in
+// cloudinit/util.py): of each key the last file counts, and what is no YAML is
+// skipped. An error is that there is no configuration at all.
+func (f Files) Config() (Config, error) {
+	var c Config
+	err := f.each(&c, func(path string, data []byte) {
+		top, err := parse(data)
+		if err != nil {
+			c.Notes = append(c.Notes, fmt.Sprintf("cloud-init skips %s: %v", path, err))
+			return
+		}
+		c.Datasources.take(path, top, "datasource_list")
+		c.Network.take(path, top, "network", "config")
+		c.Renderers.take(path, top, "system_info", "network", "renderers")
+		for _, key := range []string{"conf_d", "merge_how", "merge_type"} {
+			if value(top, key) != nil {
+				c.Notes = append(c.Notes, fmt.Sprintf("%s has %s, which is not followed", path, key))
+			}
+		}
+	})
+	return c, err
+}
+
+// each reads the files in their order, for c.Identified and for what else is to
+// be done with them.
+func (f Files) each(c *Config, do func(path string, data []byte)) error {
+	fsys, done, err := rootfs.Open(f.Root)
+	if err != nil {
+		return err
+	}
+	defer done()
+	total := 0
+	for i, name := range configFiles(fsys) {
+		path := "/" + name
+		data, err := rootfs.Read(fsys, name, maxConfigFile)
+		switch {
+		case i == 0 && errors.Is(err, fs.ErrNotExist):
+			return fmt.Errorf("cannot read cloud-init's configuration: there is no %s%s", f.Root, path)
+		case errors.Is(err, fs.ErrNotExist), err != nil && leadsToRun(fsys, name):
+			continue // such as our own, which leads to nothing until there is something to say
+		case err != nil:
+			c.Notes = append(c.Notes, fmt.Sprintf("cannot read %s: %s", path, reason(err)))
+			continue
+		}
+		if total += len(data); total > maxConfigTotal || i > maxConfigFiles {
+			c.Notes = append(c.Notes, fmt.Sprintf("%s and what follows is not read: more than %d files or %d bytes", path, maxConfigFiles, maxConfigTotal))
+			break
+		}
+		c.Identified.identify(path, data)
+		do(path, data)
+	}
+	return nil
+}
+
+// configFiles are the files' names, in their order.
+func configFiles(fsys fs.FS) []string {
+	names := []string{configFile}
+	entries, _ := rootfs.List(fsys, configDir, maxConfigEntries)
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".cfg") {
+			names = append(names, configDir+"/"+e.Name())
+		}
+	}
+	return names
+}
+
+// leadsToRun is for an image, in which /run is empty: at boot such a link leads
+// to a file that somebody has made since.
+func leadsToRun(fsys fs.FS, name string) bool {
+	to, err := fs.ReadLink(fsys, name)
+	return err == nil && strings.HasPrefix(to, "/run/")
+}
+
+// line finds the line of a syntax error: the rest of its text may quote the file.
+var line = regexp.MustCompile(`line \d+`)
+
+// parse gives a file's mapping, nil if there is nothing in the file. It stays
+// what was written: aliases, which can stand for billions of nodes, are not expanded.
+func parse(data []byte) (*yaml.Node, error) {
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	var doc, more yaml.Node
+	err := decoder.Decode(&doc)
+	if errors.Is(err, io.EOF) {
+		return nil, nil
+	}
+	if err == nil {
+		err = decoder.Decode(&more)
+	}
+	switch {
+	case err == nil:
+		return nil, errors.New("more than one YAML document")
+	case !errors.Is(err, io.EOF):
+		if where := line.FindString(err.Error()); where != "" {
+			return nil, fmt.Errorf("not YAML (near %s)", where)
+		}
+		return nil, errors.New("not YAML")
+	}
+	top := doc.Content[0]
+	switch {
+	case top.Kind == yaml.MappingNode:
+		return top, nil
+	case top.Tag == "!!null":
+		return nil, nil
+	}
+	return nil, errors.New("not a mapping of keys to values")
+}
+
+// real is a node, or what it is an alias of.
+func real(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
+}
+
+// value is what a mapping has for a key: of two the last counts, as in PyYAML.
+func value(n *yaml.Node, key string) *yaml.Node {
+	var found *yaml.Node
+	if n != nil && n.Kind == yaml.MappingNode {
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if n.Content[i].Value == key {
+				found = real(n.Content[i+1])
+			}
+		}
+	}
+	return found
+}
+
+// take reads a list or a word at a path of keys, if it is there: mappings are
+// merged, anything else replaces what an earlier file says.
+func (s *Setting) take(path string, n *yaml.Node, keys ...string) {
+	for _, key := range keys {
+		if n = value(n, key); n == nil {
+			return
+		}
+		if n.Kind != yaml.MappingNode {
+			*s = Setting{} // also what is below is replaced
+		}
+	}
+	*s = Setting{At: fmt.Sprintf("%s:%d", path, n.Line)}
+	var items []*yaml.Node
+	switch {
+	case n.Kind == yaml.SequenceNode:
+		items = n.Content
+	case n.Kind == yaml.ScalarNode && n.Tag != "!!null":
+		items = []*yaml.Node{n}
+	}
+	for _, item := range items[:min(len(items), maxValues)] {
+		if item = real(item); item.Kind == yaml.ScalarNode {
+			s.Values = append(s.Values, clean(item.Value))
+		}
+	}
+}
+
+var listKey = regexp.MustCompile(`^[ \t]*["']?datasource_list["']?[ \t]*:(?:[ \t]|$)`)
+
+// identify is read_datasource_list of ds-identify: the last line with the key
+// counts, wherever in the file it is, and if it has no value, none does.
+func (s *Setting) identify(path string, data []byte) {
+	n := 0
+	for raw := range bytes.Lines(data) {
+		n++
+		text, _, _ := strings.Cut(strings.TrimRight(string(raw), "\n"), "#")
+		key := listKey.FindString(text)
+		if key == "" {
+			continue
+		}
+		*s = Setting{}
+		list := strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(text[len(key):]), "["), "]")
+		for _, word := range slices.DeleteFunc(strings.Split(list, ","), func(w string) bool { return strings.TrimSpace(w) == "" }) {
+			s.At = fmt.Sprintf("%s:%d", path, n)
+			if len(s.Values) < maxValues {
+				s.Values = append(s.Values, clean(strings.Trim(strings.TrimSpace(word), `"'`)))
+			}
+		}
+	}
+}
+
+// reason is an error without the path that we name ourselves.
+func reason(err error) string {
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		err = pathErr.Err
+	}
+	return err.Error()
+}

@@ -1,0 +1,242 @@
+package cloudinit
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/test/debroot"
+)
+
+// configs are trees of configuration and what is to be read in them. The file
+// names are those below /etc/cloud.
+var configs = []struct {
+	name  string
+	files map[string]string
+	want  Config
+}{
+	{"nothing in it", map[string]string{"cloud.cfg": ""}, Config{}},
+	{"comments", map[string]string{"cloud.cfg": "# datasource_list: [ CloudStack ]\n", "cloud.cfg.d/README": "datasource_list: [ X ]\n"}, Config{}},
+	{"one list", map[string]string{"cloud.cfg": "a: 1\ndatasource_list: [ CloudStack, \"None\" ]\n"}, Config{
+		Datasources: Setting{[]string{"CloudStack", "None"}, "/etc/cloud/cloud.cfg:2"},
+		Identified:  Setting{[]string{"CloudStack", "None"}, "/etc/cloud/cloud.cfg:2"},
+	}},
+	{"the last file counts", map[string]string{
+		"cloud.cfg": "datasource_list: [ A ]\n", "cloud.cfg.d/20.cfg": "datasource_list: ['CloudStack']\n", "cloud.cfg.d/100.cfg": "datasource_list: [ B ]\n",
+	}, Config{
+		Datasources: Setting{[]string{"CloudStack"}, "/etc/cloud/cloud.cfg.d/20.cfg:1"},
+		Identified:  Setting{[]string{"CloudStack"}, "/etc/cloud/cloud.cfg.d/20.cfg:1"},
+	}},
+	{"a list over several lines", map[string]string{"cloud.cfg": "datasource_list: [ A ]\n", "cloud.cfg.d/1.cfg": "datasource_list:\n  - CloudStack\n"}, Config{
+		Datasources: Setting{[]string{"CloudStack"}, "/etc/cloud/cloud.cfg.d/1.cfg:2"},
+	}},
+	{"deeper keys are merged", map[string]string{
+		"cloud.cfg":         "system_info: {network: {renderers: [netplan, eni]}, distro: debian}\nnetwork: {config: disabled}\n",
+		"cloud.cfg.d/1.cfg": "system_info: {distro: ubuntu, network: {x: 1}}\n",
+	}, Config{
+		Network:   Setting{[]string{"disabled"}, "/etc/cloud/cloud.cfg:2"},
+		Renderers: Setting{[]string{"netplan", "eni"}, "/etc/cloud/cloud.cfg:1"},
+	}},
+	{"nothing replaces something", map[string]string{"cloud.cfg": "network: {config: disabled}\n", "cloud.cfg.d/1.cfg": "network:\n"}, Config{}},
+	{"an alias", map[string]string{"cloud.cfg": "a: &x [eni]\nsystem_info: {network: {renderers: *x}}\n"}, Config{
+		Renderers: Setting{[]string{"eni"}, "/etc/cloud/cloud.cfg:1"},
+	}},
+	{"of a repeated key the last", map[string]string{"cloud.cfg": "datasource_list: [ A ]\ndatasource_list: [ B, C ]\n"}, Config{
+		Datasources: Setting{[]string{"B", "C"}, "/etc/cloud/cloud.cfg:2"},
+		Identified:  Setting{[]string{"B", "C"}, "/etc/cloud/cloud.cfg:2"},
+	}},
+	{"what is no YAML is skipped, but for a shell script", map[string]string{
+		"cloud.cfg": "network: {config: disabled}\n", "cloud.cfg.d/1.cfg": "network: {config: on\npassword: SECRET\n", "cloud.cfg.d/2.cfg": "- SECRET\n",
+		"cloud.cfg.d/3.cfg": "--- {}\n--- {SECRET: 1}\n", "cloud.cfg.d/4.cfg": "a: *SECRET\ndatasource_list: [ A ]\n",
+	}, Config{
+		Network:    Setting{[]string{"disabled"}, "/etc/cloud/cloud.cfg:1"},
+		Identified: Setting{[]string{"A"}, "/etc/cloud/cloud.cfg.d/4.cfg:2"},
+		Notes: []string{
+			"cloud-init skips /etc/cloud/cloud.cfg.d/1.cfg: not YAML (near line 1)",
+			"cloud-init skips /etc/cloud/cloud.cfg.d/2.cfg: not a mapping of keys to values",
+			"cloud-init skips /etc/cloud/cloud.cfg.d/3.cfg: more than one YAML document",
+			"cloud-init skips /etc/cloud/cloud.cfg.d/4.cfg: not YAML",
+		},
+	}},
+}
+
+func TestConfig(t *testing.T) {
+	for _, tt := range configs {
+		t.Run(tt.name, func(t *testing.T) {
+			root := t.TempDir()
+			for name, data := range tt.files {
+				put(t, root, "etc/cloud/"+name, data)
+			}
+			got, err := (Files{Root: root}).Config()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestOnlyCloudStack(t *testing.T) {
+	for line, want := range map[string]bool{
+		"datasource_list: [ CloudStack ]":                true,
+		"datasource_list: ['CloudStack', None] # VMware": true,
+		`"datasource_list" : CloudStack`:                 true,
+		"datasource_list: [ CloudStack, Ec2 ]":           false,
+		"datasource_list: [ None, CloudStack ]":          false,
+		"datasource_list:[CloudStack]":                   false,
+		"datasource_list: [ ]":                           false,
+		"x_datasource_list: [ CloudStack ]":              false,
+		"datasource_list:\n- CloudStack":                 false,
+		"":                                               false,
+	} {
+		root := t.TempDir()
+		put(t, root, configFile, line+"\n")
+		if got := (Files{Root: root}).OnlyCloudStack(); got != want {
+			t.Errorf("%q: %v", line, got)
+		}
+	}
+	if (Files{Root: t.TempDir() + "/missing"}).OnlyCloudStack() {
+		t.Error("no root, but a list")
+	}
+}
+
+// TestConfigHostile: an image can have anything in it.
+func TestConfigHostile(t *testing.T) {
+	root, outside := t.TempDir(), t.TempDir()
+	put(t, outside, "secret.cfg", "datasource_list: [ SECRET ]\n")
+	put(t, root, configFile, "conf_d: /x\nmerge_how: x\ndatasource_list: [ \"\\e[31m\" ]\n")
+	bomb := "a0: &a0 [x]\n"
+	for i := range 100 {
+		bomb += fmt.Sprintf("a%d: &a%d [*a%d, *a%d, *a%d]\n", i+1, i+1, i, i, i)
+	}
+	put(t, root, configDir+"/1.cfg", bomb+"system_info: {network: {renderers: *a100}}\n")
+	put(t, root, configDir+"/2.cfg", strings.Repeat("[", maxConfigFile))
+	put(t, root, configDir+"/3.cfg", strings.Repeat("a", maxConfigFile+1))
+	put(t, root, configDir+"/4.cfg/x", "")
+	for link, to := range map[string]string{"6": outside + "/secret.cfg", "7": "/run/nm-cloud-seed/private/cloud.cfg", "8": "6.cfg"} {
+		if err := os.Symlink(to, filepath.Join(root, configDir, link+".cfg")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := syscall.Mkfifo(filepath.Join(root, configDir, "5.cfg"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 4 {
+		put(t, root, fmt.Sprintf("%s/9%d.cfg", configDir, i), "[a"+strings.Repeat(",a", maxConfigFile/2-10)+"]")
+	}
+	start := time.Now()
+	got, err := (Files{Root: root}).Config()
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("took %v", took)
+	}
+	want := Config{
+		Datasources: Setting{[]string{"?[31m"}, "/etc/cloud/cloud.cfg:3"},
+		Identified:  Setting{[]string{`\e[31m`}, "/etc/cloud/cloud.cfg:3"},
+		Renderers:   Setting{At: "/etc/cloud/cloud.cfg.d/1.cfg:101"},
+		Notes: []string{
+			"/etc/cloud/cloud.cfg has conf_d, which is not followed",
+			"/etc/cloud/cloud.cfg has merge_how, which is not followed",
+			"cloud-init skips /etc/cloud/cloud.cfg.d/2.cfg: not YAML",
+			"cannot read /etc/cloud/cloud.cfg.d/3.cfg: too big, more than 262144 bytes",
+			"cannot read /etc/cloud/cloud.cfg.d/4.cfg: not a regular file",
+			"cannot read /etc/cloud/cloud.cfg.d/5.cfg: not a regular file",
+			"cannot read /etc/cloud/cloud.cfg.d/6.cfg: path escapes from parent",
+			"cannot read /etc/cloud/cloud.cfg.d/8.cfg: path escapes from parent",
+			"cloud-init skips /etc/cloud/cloud.cfg.d/90.cfg: not a mapping of keys to values",
+			"cloud-init skips /etc/cloud/cloud.cfg.d/91.cfg: not a mapping of keys to values",
+			"/etc/cloud/cloud.cfg.d/92.cfg and what follows is not read: more than 128 files or 1048576 bytes",
+		},
+	}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("%v, -want +got:\n%s", err, diff)
+	}
+	if got, err := (Files{Root: outside}).Config(); err == nil || !strings.Contains(err.Error(), "/etc/cloud/cloud.cfg") {
+		t.Errorf("no configuration: %v, %v", got, err)
+	}
+	if err := syscall.Mkfifo(filepath.Join(outside, "f"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	put(t, outside, configFile, "")
+	if err := os.Symlink("../../f", filepath.Join(outside, configDir)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := (Files{Root: outside}).Config(); err != nil {
+		t.Errorf("a FIFO for a directory: %v, %v", got, err)
+	}
+}
+
+// TestConfigReal: the cloud-inits of the Debian releases read the same.
+func TestConfigReal(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for i, tt := range configs {
+		for name, data := range tt.files {
+			put(t, dir, fmt.Sprintf("%02d/etc/cloud/%s", i, name), data)
+		}
+	}
+	const inside = `mount --bind "$1" "$2/mnt" && exec chroot "$2" sh -c "$3"`
+	const script = `for tree in /mnt/*; do export tree; python3 -c '
+import json, os
+from cloudinit import util
+cfg = util.read_conf_with_confd(os.environ["tree"] + "/etc/cloud/cloud.cfg")
+get = lambda *path: util.get_cfg_by_path(cfg, path) if isinstance(cfg.get(path[0]), (dict, list)) else None
+print(json.dumps([cfg.get("datasource_list"), get("network", "config"), get("system_info", "network", "renderers")]))
+'; (PATH_ROOT=$tree DI_MAIN=noop DI_LOG=/dev/null; . /usr/lib/cloud-init/ds-identify
+DI_KERNEL_CMDLINE=; read_datasource_list; [ "$DI_DSLIST" = "$DI_DSLIST_DEFAULT" ] && echo || echo "$DI_DSLIST"); done`
+	for _, suite := range []string{"bookworm", "trixie", "sid"} {
+		t.Run(suite, func(t *testing.T) {
+			root, err := debroot.System(t.Context(), suite, debroot.Image()...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var stderr bytes.Buffer
+			cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "sh", "-ec", inside, "sh", dir, root, script)
+			cmd.Stderr = &stderr
+			out, err := cmd.Output()
+			if err != nil {
+				t.Fatalf("%v\n%s", err, stderr.Bytes())
+			}
+			lines := strings.Split(string(out), "\n")
+			for i, tt := range configs {
+				one := func(values []string) any {
+					if len(values) == 0 {
+						return nil
+					}
+					return values[0]
+				}
+				want, err := json.Marshal([]any{tt.want.Datasources.Values, one(tt.want.Network.Values), tt.want.Renderers.Values})
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := []string{strings.ReplaceAll(lines[2*i], ", ", ","), lines[2*i+1]}
+				if diff := cmp.Diff([]string{string(want), strings.Join(tt.want.Identified.Values, " ")}, got); diff != "" {
+					t.Errorf("%s: -ours +cloud-init's:\n%s", tt.name, diff)
+				}
+			}
+		})
+	}
+}
+
+func FuzzConfig(f *testing.F) {
+	for _, tt := range configs {
+		f.Add([]byte(tt.files["cloud.cfg"]))
+	}
+	f.Fuzz(func(_ *testing.T, data []byte) {
+		var s Setting
+		s.identify("/x", data)
+		if top, err := parse(data); err == nil {
+			s.take("/x", top, "system_info", "network", "renderers")
+		}
+	})
+}
