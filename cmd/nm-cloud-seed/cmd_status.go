@@ -125,7 +125,7 @@ func printStatus(w io.Writer, s daemon.State) error {
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...))
 	}
-	row("state", "%s", paint(w, s.Phase))
+	row("state", "%s", paint(w, colour(s.Phase), string(s.Phase)))
 	row("", "%s", s.Text)
 	if i := s.Instance; i != nil {
 		row("instance-id", "%s", i.ID)
@@ -151,19 +151,29 @@ func printStatus(w io.Writer, s daemon.State) error {
 	return t.Flush()
 }
 
-// paint colours a phase, on a terminal that wants it (https://no-color.org).
-func paint(w io.Writer, p daemon.Phase) string {
-	if !terminal(w) || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
-		return string(p)
-	}
-	colour := "33" // yellow: under way
+// Colours of a terminal.
+const (
+	red    = "31"
+	green  = "32"
+	yellow = "33"
+)
+
+func colour(p daemon.Phase) string {
 	switch p {
 	case daemon.Ready, daemon.Idle:
-		colour = "32"
+		return green
 	case daemon.Failed, daemon.Stopped:
-		colour = "31"
+		return red
 	}
-	return "\x1b[" + colour + "m" + string(p) + "\x1b[0m"
+	return yellow // under way
+}
+
+// paint colours a text, on a terminal that wants it (https://no-color.org).
+func paint(w io.Writer, colour, text string) string {
+	if colour == "" || !terminal(w) || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+		return text
+	}
+	return "\x1b[" + colour + "m" + text + "\x1b[0m"
 }
 
 func terminal(w io.Writer) bool {

@@ -1,0 +1,273 @@
+package doctor
+
+// cases are changes to the good image, with the checks that come out otherwise.
+var cases = []struct {
+	name   string
+	change map[string]string
+	want   []Check
+}{
+	{"an unknown system", map[string]string{"etc/os-release": "-"}, []Check{
+		{"image", Warning, "neither /etc/os-release nor /usr/lib/os-release names the system", nil, "see that the whole image is there"},
+	}},
+	{"no NetworkManager", map[string]string{unitDir + "NetworkManager.service": "-"}, []Check{
+		{"NetworkManager.installed", Problem, "there is no NetworkManager.service", nil, "chroot /image apt-get install network-manager"},
+		skip("NetworkManager.started", "NetworkManager.installed"),
+		skip("NetworkManager.dbus", "NetworkManager.installed"),
+		skip("NetworkManager.devices", "NetworkManager.installed"),
+		skip("cloud-init.network", "NetworkManager.started"),
+		skip("ordering.deadlock", "NetworkManager.started"),
+		skip("ordering.plan", "NetworkManager.started"),
+		skip("ordering.held", "ordering.plan"),
+		skip("ordering.not-held", "ordering.plan"),
+	}},
+	{"NetworkManager masked", map[string]string{"etc/systemd/system/NetworkManager.service": link + "/dev/null"}, []Check{
+		{"NetworkManager.installed", Problem, "NetworkManager.service is masked by /etc/systemd/system/NetworkManager.service", nil, "systemctl --root=/image unmask NetworkManager.service"},
+		skip("NetworkManager.started", "NetworkManager.installed"),
+		skip("NetworkManager.dbus", "NetworkManager.installed"),
+		skip("NetworkManager.devices", "NetworkManager.installed"),
+		skip("cloud-init.network", "NetworkManager.started"),
+		skip("ordering.deadlock", "NetworkManager.started"),
+		skip("ordering.plan", "NetworkManager.started"),
+		skip("ordering.held", "ordering.plan"),
+		skip("ordering.not-held", "ordering.plan"),
+	}},
+	{"NetworkManager not started", map[string]string{unitDir + "multi-user.target": "[Unit]\nWants=sysinit.target basic.target app.service\n"}, []Check{
+		{"NetworkManager.started", Problem, "NetworkManager.service is not started at boot", nil, "systemctl --root=/image enable NetworkManager.service"},
+		skip("cloud-init.network", "NetworkManager.started"),
+		skip("ordering.deadlock", "NetworkManager.started"),
+		skip("ordering.plan", "NetworkManager.started"),
+		skip("ordering.held", "ordering.plan"),
+		skip("ordering.not-held", "ordering.plan"),
+	}},
+	{"no D-Bus", map[string]string{unitDir + "sockets.target": "[Unit]\n"}, []Check{
+		{"NetworkManager.dbus", Problem, "dbus.socket is not started at boot", nil, "ln -s ../dbus.socket /image/usr/lib/systemd/system/sockets.target.wants/"},
+	}},
+	{"other networks", map[string]string{wants + "systemd-networkd.service": wanted, unitDir + "systemd-networkd.service": unit, wants + "networking.service": wanted, unitDir + "networking.service": unit}, []Check{
+		{"NetworkManager.alone", Warning, "also started at boot: systemd-networkd.service networking.service", nil, "systemctl --root=/image disable systemd-networkd.service networking.service, unless they leave the VM's devices alone"},
+		{"ordering.held", OK, "services, timers and sockets that wait for cloud-init's network stage: 3", nil, ""},
+	}},
+	{"no cloud-init", map[string]string{unitDir + "cloud-init.service": "-", "usr/bin/apt-get": "-"}, []Check{
+		{"cloud-init.installed", Problem, "there is no cloud-init.service", nil, "install the package cloud-init in the image"},
+		skip("cloud-init.version", "cloud-init.installed"),
+		skip("cloud-init.enabled", "cloud-init.installed"),
+		skip("cloud-init.configuration", "cloud-init.installed"),
+		skip("cloud-init.datasources", "cloud-init.installed"),
+		skip("cloud-init.seeds", "cloud-init.installed"),
+		skip("cloud-init.network", "cloud-init.installed"),
+		skip("cloud-init.dhcp-client", "cloud-init.installed"),
+		skip("ordering.deadlock", "cloud-init.installed"),
+		skip("ordering.plan", "cloud-init.installed"),
+		skip("ordering.held", "ordering.plan"),
+		skip("ordering.not-held", "ordering.plan"),
+	}},
+	{"cloud-init masked", map[string]string{"etc/systemd/system/cloud-init.service": link + "/dev/null"}, []Check{
+		{"cloud-init.installed", Problem, "cloud-init.service is masked by /etc/systemd/system/cloud-init.service", nil, "systemctl --root=/image unmask cloud-init.service"},
+		skip("cloud-init.version", "cloud-init.installed"),
+		skip("cloud-init.enabled", "cloud-init.installed"),
+		skip("cloud-init.configuration", "cloud-init.installed"),
+		skip("cloud-init.datasources", "cloud-init.installed"),
+		skip("cloud-init.seeds", "cloud-init.installed"),
+		skip("cloud-init.network", "cloud-init.installed"),
+		skip("cloud-init.dhcp-client", "cloud-init.installed"),
+		skip("ordering.deadlock", "cloud-init.installed"),
+		skip("ordering.plan", "cloud-init.installed"),
+		skip("ordering.held", "ordering.plan"),
+		skip("ordering.not-held", "ordering.plan"),
+	}},
+	{"an old cloud-init", map[string]string{python + "version.py": "__VERSION__ = \"22.3\"\n"}, []Check{
+		{"cloud-init.version", Problem, "22.3 is older than 22.4, the oldest that was seen to work", nil, "install cloud-init 22.4 or newer, or a newer release of the distribution"},
+	}},
+	{"a distribution's version", map[string]string{python + "version.py": "__VERSION__ = \"22.4\"\n_PACKAGED_VERSION = \"22.4-9ubuntu1\"\n"}, []Check{
+		{"cloud-init.version", OK, "22.4-9ubuntu1", nil, ""},
+	}},
+	{"a version by meson", map[string]string{python + "version.py": "    __VERSION__ = meson_versions.UPSTREAM_VERSION\n    __VERSION__ = \"@MISSING@\"\n", python + "meson_versions.py": "UPSTREAM_VERSION = \"26.2\"  # x\nDOWNSTREAM_VERSION = \"@X@\"\n"}, []Check{
+		{"cloud-init.version", OK, "26.2", nil, ""},
+	}},
+	{"no version", map[string]string{python + "version.py": "-"}, []Check{
+		{"cloud-init.version", Warning, "unknown: there is no cloudinit/version.py in /usr/lib/python3*/*-packages that says it", nil, "see that it is 22.4 or newer"},
+	}},
+	{"cloud-init disabled", map[string]string{"etc/cloud/cloud-init.disabled": ""}, []Check{
+		{"cloud-init.enabled", Problem, "/etc/cloud/cloud-init.disabled exists", nil, "rm /image/etc/cloud/cloud-init.disabled"},
+	}},
+	{"a stage masked", map[string]string{"etc/systemd/system/cloud-final.service": ""}, []Check{
+		{"cloud-init.enabled", Problem, "cloud-final.service is masked by /etc/systemd/system/cloud-final.service", nil, "systemctl --root=/image unmask cloud-final.service"},
+	}},
+	{"a stage not started", map[string]string{unitDir + "cloud-init.target.wants/cloud-config.service": "-"}, []Check{
+		{"cloud-init.enabled", Problem, "cloud-config.service is not started at boot", nil, "systemctl --root=/image enable cloud-config.service"},
+	}},
+	{"no cloud.cfg", map[string]string{"etc/cloud/cloud.cfg": "-"}, []Check{
+		{"cloud-init.configuration", Problem, "cannot read cloud-init's configuration: there is no /etc/cloud/cloud.cfg", nil, "restore the file from the package cloud-init"},
+		{"cloud-init.datasources", Info, "cloud-init's own list: CloudStack is found by its firmware, on KVM only", nil, `for VMware and Xen write "datasource_list: [ CloudStack ]" to /image/etc/cloud/cloud.cfg.d/90-cloudstack.cfg`},
+	}},
+	{"files that are odd", map[string]string{"etc/cloud/cloud.cfg.d/1.cfg": "password: SECRET: x\n", "etc/cloud/ds-identify.cfg": "policy: enabled\n"}, []Check{
+		{"cloud-init.configuration", Warning, "what follows holds unless these matter:", []string{"cloud-init skips /etc/cloud/cloud.cfg.d/1.cfg: not YAML", "/etc/cloud/ds-identify.cfg may decide about datasources, and is not read here"}, "mend the files, or remove them"},
+	}},
+	{"no datasource list", map[string]string{"etc/cloud/cloud.cfg": ""}, []Check{
+		{"cloud-init.datasources", Info, "cloud-init's own list: CloudStack is found by its firmware, on KVM only", nil, `for VMware and Xen write "datasource_list: [ CloudStack ]" to /image/etc/cloud/cloud.cfg.d/90-cloudstack.cfg`},
+	}},
+	{"a list on several lines", map[string]string{"etc/cloud/cloud.cfg": "datasource_list:\n- CloudStack\n"}, []Check{
+		{"cloud-init.datasources", Warning, "[ CloudStack ] at /etc/cloud/cloud.cfg:2 is not read by cloud-init's generator (ds-identify), which takes its own list", nil, `write it on one line, "datasource_list: [ CloudStack ]"`},
+	}},
+	{"a list without CloudStack", map[string]string{"etc/cloud/cloud.cfg.d/90_dpkg.cfg": "# x\ndatasource_list: [ NoCloud, None ]\n"}, []Check{
+		{"cloud-init.datasources", Problem, "[ NoCloud, None ] at /etc/cloud/cloud.cfg.d/90_dpkg.cfg:2 is without CloudStack", nil, `write "datasource_list: [ CloudStack ]" there`},
+	}},
+	{"a longer list, and a seed", map[string]string{"etc/cloud/cloud.cfg": "datasource_list: [ NoCloud, CloudStack ]\n", "var/lib/cloud/seed/nocloud/meta-data": "", "var/lib/cloud/seed/nocloud-net/x": ""}, []Check{
+		{"cloud-init.datasources", Info, "[ NoCloud, CloudStack ] at /etc/cloud/cloud.cfg:1: CloudStack is found by its firmware, on KVM only", nil, `for VMware and Xen write "datasource_list: [ CloudStack ]" there`},
+		{"cloud-init.seeds", Problem, "cloud-init may take the VM's data from /var/lib/cloud/seed/nocloud /var/lib/cloud/seed/nocloud-net instead of CloudStack", nil, `rm -r /image/var/lib/cloud/seed/nocloud /image/var/lib/cloud/seed/nocloud-net, or write "datasource_list: [ CloudStack ]" to /image/etc/cloud/cloud.cfg.d/90-cloudstack.cfg`},
+	}},
+	{"a seed that nobody reads", map[string]string{"var/lib/cloud/seed/nocloud/meta-data": ""}, []Check{
+		{"cloud-init.seeds", Info, "not looked at, since CloudStack is the only datasource: /var/lib/cloud/seed/nocloud", nil, ""},
+	}},
+	{"a list with None", map[string]string{"etc/cloud/cloud.cfg": "datasource_list: [ CloudStack, None ]\n", python + "version.py": "__VERSION__ = \"25.2\"\n"}, []Check{
+		{"cloud-init.version", OK, "25.2", nil, ""},
+		{"cloud-init.datasources", Info, "[ CloudStack, None ] at /etc/cloud/cloud.cfg:1: since 25.2, cloud-init looks at the firmware because of the None, and finds CloudStack on KVM only", nil, `for VMware and Xen write "datasource_list: [ CloudStack ]" there`},
+	}},
+	{"network switched off", map[string]string{"etc/cloud/cloud.cfg.d/1.cfg": "network: {config: disabled}\n"}, []Check{
+		{"cloud-init.network", OK, "switched off at /etc/cloud/cloud.cfg.d/1.cfg:1: nm-cloud-seed connects the VM until there is a profile", nil, ""},
+	}},
+	{"netplan", map[string]string{"usr/sbin/netplan": "", "etc/netplan/1.yaml": "network: {version: 2}\n"}, []Check{
+		{"cloud-init.network", Problem, "cloud-init writes for netplan, which configures systemd-networkd and not NetworkManager", nil, `write "network: {version: 2, renderer: NetworkManager}" to /image/etc/netplan/01-network-manager.yaml, mode 600`},
+	}},
+	{"netplan for NetworkManager", map[string]string{"usr/sbin/netplan": "", "lib/netplan/00.yaml": "network: {renderer: NetworkManager}\n", "etc/netplan/50.yaml": "network: {version: 2}\n"}, []Check{
+		{"cloud-init.network", OK, "cloud-init writes for netplan, which writes profiles for NetworkManager", nil, ""},
+	}},
+	{"netplan, a later file", map[string]string{"usr/sbin/netplan": "", "lib/netplan/00.yaml": "network: {renderer: NetworkManager}\n", "etc/netplan/50.yaml": "network: {renderer: networkd}\n"}, []Check{
+		{"cloud-init.network", Problem, "cloud-init writes for netplan, which configures systemd-networkd and not NetworkManager", nil, `write "renderer: NetworkManager" in /image/etc/netplan/50.yaml`},
+	}},
+	{"ifupdown", map[string]string{"usr/sbin/ifup": "", "sbin/ifdown": "", "sbin/ifquery": "", "etc/network/interfaces": ""}, []Check{
+		{"cloud-init.network", Problem, "cloud-init writes /etc/network/interfaces.d for ifupdown, and NetworkManager leaves those devices alone", nil, `write "system_info: {network: {renderers: [network-manager]}}" to /image/etc/cloud/cloud.cfg.d/90-network-manager.cfg`},
+	}},
+	{"ifupdown, managed", map[string]string{"etc/NetworkManager/NetworkManager.conf": "[ifupdown]\nmanaged=false\n", "etc/NetworkManager/conf.d/1.conf": "[main]\nmanaged=false\n[ifupdown]\nmanaged = true\n", "usr/sbin/ifup": "", "sbin/ifdown": "", "sbin/ifquery": "", "etc/network/interfaces": ""}, []Check{
+		{"cloud-init.network", OK, "cloud-init writes /etc/network/interfaces.d, which NetworkManager's ifupdown plugin takes over (managed=true)", nil, ""},
+	}},
+	{"ifupdown, but told otherwise", map[string]string{"etc/cloud/cloud.cfg.d/1.cfg": "system_info: {network: {renderers: [network-manager, eni]}}\n", "usr/sbin/ifup": "", "sbin/ifdown": "", "sbin/ifquery": "", "etc/network/interfaces": ""}, nil},
+	{"a renderer that is not there", map[string]string{"etc/cloud/cloud.cfg.d/1.cfg": "system_info: {network: {renderers: [netplan]}}\n"}, []Check{
+		{"cloud-init.network", Problem, "cloud-init finds no way to write network configuration, and fails", nil, "put network-manager first in the renderers at /etc/cloud/cloud.cfg.d/1.cfg:1"},
+	}},
+	{"networkd", map[string]string{"usr/bin/nmcli": "-", "bin/ip": "", "bin/systemctl": ""}, []Check{
+		{"cloud-init.network", Problem, "cloud-init writes for networkd, not for NetworkManager", nil, "chroot /image apt-get install network-manager"},
+	}},
+	{"before 24.1, without a file", map[string]string{"etc/NetworkManager/NetworkManager.conf": "-", python + "version.py": "__VERSION__ = \"23.4\"\n"}, []Check{
+		{"cloud-init.version", OK, "23.4", nil, ""},
+		{"cloud-init.network", Problem, "cloud-init finds no way to write network configuration, and fails", nil, "touch /image/etc/NetworkManager/NetworkManager.conf, which cloud-init before 24.1 wants"},
+	}},
+	{"another distribution", map[string]string{"etc/os-release": "ID=almalinux\nID_LIKE=\"rhel centos fedora\"\nPRETTY_NAME='Alma'\n"}, []Check{
+		{"image", OK, "Alma", nil, ""},
+		{"cloud-init.network", Info, "not known for this distribution: its cloud-init may write ifcfg files", nil, ""},
+	}},
+	{"Ubuntu's wired devices", map[string]string{"usr/lib/NetworkManager/conf.d/10-x.conf": "[keyfile]\nunmanaged-devices=*,except:type:wifi\n"}, []Check{
+		{"NetworkManager.devices", Warning, "NetworkManager leaves wired devices alone: unmanaged-devices in /usr/lib/NetworkManager/conf.d/10-x.conf", nil, "touch /image/etc/NetworkManager/conf.d/10-x.conf, which takes its place"},
+	}},
+	{"told otherwise in /etc", map[string]string{"usr/lib/NetworkManager/conf.d/10-x.conf": "[keyfile]\nunmanaged-devices=*\n", "etc/NetworkManager/conf.d/10-x.conf": ""}, nil},
+	{"told otherwise by netplan", map[string]string{"usr/lib/NetworkManager/conf.d/10-x.conf": "[keyfile]\nunmanaged-devices=*\n", "usr/sbin/netplan": "", "etc/netplan/1.yaml": "network: {renderer: NetworkManager}\n"}, []Check{
+		{"cloud-init.network", OK, "cloud-init writes for netplan, which writes profiles for NetworkManager", nil, ""},
+	}},
+	{"a wired device is excepted", map[string]string{"etc/NetworkManager/NetworkManager.conf": "[keyfile]\nunmanaged-devices=*;except:type:ethernet\n"}, nil},
+	{"unmanaged by somebody", map[string]string{"etc/NetworkManager/NetworkManager.conf": "[keyfile]\nunmanaged-devices=type:ethernet\n"}, []Check{
+		{"NetworkManager.devices", Warning, "NetworkManager leaves wired devices alone: unmanaged-devices in /etc/NetworkManager/NetworkManager.conf", nil, "remove unmanaged-devices from /image/etc/NetworkManager/NetworkManager.conf"},
+	}},
+	{"a list with None, before 25.2", map[string]string{"etc/cloud/cloud.cfg": "datasource_list: [ CloudStack, None ]\n"}, []Check{
+		{"cloud-init.datasources", OK, "[ CloudStack, None ] at /etc/cloud/cloud.cfg:1", nil, ""},
+	}},
+	{"dhcpcd before 24.1", map[string]string{"usr/sbin/dhcpcd": "", python + "version.py": "__VERSION__ = \"23.4\"\n"}, []Check{
+		{"cloud-init.version", OK, "23.4", nil, ""},
+		{"cloud-init.dhcp-client", OK, "dhcpcd", nil, ""},
+	}},
+	{"dhclient", map[string]string{"sbin/dhclient": ""}, []Check{
+		{"cloud-init.dhcp-client", OK, "dhclient", nil, ""},
+	}},
+	{"dhcpcd", map[string]string{"usr/sbin/dhcpcd": ""}, []Check{
+		{"cloud-init.dhcp-client", Info, "dhcpcd: cloud-init 24.1 to 25.1 can crash asking it for the virtual router, which nm-cloud-seed prevents", nil, ""},
+	}},
+	{"dhcpcd and systemd-networkd", map[string]string{"usr/sbin/dhcpcd": "", wants + "systemd-networkd.service": wanted, unitDir + "systemd-networkd.service": unit}, []Check{
+		{"NetworkManager.alone", Warning, "also started at boot: systemd-networkd.service", nil, "systemctl --root=/image disable systemd-networkd.service, unless they leave the VM's devices alone"},
+		{"cloud-init.dhcp-client", Warning, "dhcpcd: cloud-init 24.1 to 25.1 can crash asking it for the virtual router; where systemd-networkd runs a device, nm-cloud-seed cannot prevent that", nil, "systemctl --root=/image disable systemd-networkd.service"},
+		{"ordering.held", OK, "services, timers and sockets that wait for cloud-init's network stage: 2", nil, ""},
+	}},
+	{"a local stage with DHCP", map[string]string{"usr/sbin/udhcpc": link + "/bin/busybox", python + "version.py": "__VERSION__ = \"25.2\"\n"}, []Check{
+		{"cloud-init.version", OK, "25.2", nil, ""},
+		{"cloud-init.dhcp-client", Info, "udhcpc: cloud-init's local stage looks for CloudStack with it, before NetworkManager starts; if it succeeds, nothing is left to do for nm-cloud-seed", nil, ""},
+	}},
+	{"the package is not there", map[string]string{"usr/bin/nm-cloud-seed": "-", "usr/lib/systemd/system-generators/nm-cloud-seed-generator": "-", unitDir + "nm-cloud-seed.service": "-", unitDir + "nm-cloud-seed-cleanup.service": "-"}, []Check{
+		{"nm-cloud-seed.installed", Problem, "the package is not installed", nil, "cp nm-cloud-seed_*.deb /image/tmp/nm-cloud-seed.deb && chroot /image apt-get install --reinstall -y /tmp/nm-cloud-seed.deb"},
+		skip("nm-cloud-seed.configuration", "nm-cloud-seed.installed"),
+		skip("nm-cloud-seed.switched-on", "nm-cloud-seed.installed"),
+		skip("nm-cloud-seed.drop-in", "nm-cloud-seed.installed"),
+		{"ordering.deadlock", Problem, "cloud-init looks for CloudStack without a network: cloud-init.service before sysinit.target before NetworkManager.service", nil, "see to nm-cloud-seed, which changes that order at boot"},
+		skip("ordering.plan", "nm-cloud-seed.installed"),
+		skip("ordering.held", "ordering.plan"),
+		skip("ordering.not-held", "ordering.plan"),
+	}},
+	{"half a package", map[string]string{"usr/bin/nm-cloud-seed": "-"}, []Check{
+		{"nm-cloud-seed.installed", Problem, "not complete, without /usr/bin/nm-cloud-seed", nil, "cp nm-cloud-seed_*.deb /image/tmp/nm-cloud-seed.deb && chroot /image apt-get install --reinstall -y /tmp/nm-cloud-seed.deb"},
+		skip("nm-cloud-seed.configuration", "nm-cloud-seed.installed"),
+		skip("nm-cloud-seed.switched-on", "nm-cloud-seed.installed"),
+		skip("nm-cloud-seed.drop-in", "nm-cloud-seed.installed"),
+		skip("ordering.plan", "nm-cloud-seed.installed"),
+		skip("ordering.held", "ordering.plan"),
+		skip("ordering.not-held", "ordering.plan"),
+	}},
+	{"the service masked", map[string]string{"etc/systemd/system/nm-cloud-seed.service": link + "/dev/null"}, []Check{
+		{"nm-cloud-seed.installed", Problem, "nm-cloud-seed.service is masked by /etc/systemd/system/nm-cloud-seed.service", nil, "systemctl --root=/image unmask nm-cloud-seed.service"},
+		skip("nm-cloud-seed.configuration", "nm-cloud-seed.installed"),
+		skip("nm-cloud-seed.switched-on", "nm-cloud-seed.installed"),
+		skip("nm-cloud-seed.drop-in", "nm-cloud-seed.installed"),
+		{"ordering.deadlock", Problem, "cloud-init looks for CloudStack without a network: cloud-init.service before sysinit.target before NetworkManager.service", nil, "see to nm-cloud-seed, which changes that order at boot"},
+		skip("ordering.plan", "nm-cloud-seed.installed"),
+		skip("ordering.held", "ordering.plan"),
+		skip("ordering.not-held", "ordering.plan"),
+	}},
+	{"mistakes in the configuration", map[string]string{"etc/nm-cloud-seed.conf": "[main]\nplattform=x\ndeadline=soon\n"}, []Check{
+		{"nm-cloud-seed.configuration", Problem, "there are mistakes", []string{`cannot read configuration: /etc/nm-cloud-seed.conf:2: unknown key "plattform" in [main] (known: deadline, log-level, ordering, platform)`, `cannot read configuration: /etc/nm-cloud-seed.conf:3: bad value "soon" of deadline in [main] (want whole seconds from 10 to 3600)`}, "mend the lines"},
+	}},
+	{"platform=none", map[string]string{"etc/nm-cloud-seed.conf": "[main]\nplatform=none\n"}, []Check{
+		{"nm-cloud-seed.switched-on", Problem, "switched off by platform=none: nothing is done", nil, "remove that line from /image/etc/nm-cloud-seed.conf, or the file in /image/etc/nm-cloud-seed.conf.d that has it"},
+		skip("ordering.plan", "nm-cloud-seed.switched-on"),
+		skip("ordering.held", "ordering.plan"),
+		skip("ordering.not-held", "ordering.plan"),
+	}},
+	{"ordering=off", map[string]string{"etc/nm-cloud-seed.conf": "[main]\nordering=off\n"}, []Check{
+		{"nm-cloud-seed.switched-on", Problem, "switched off by ordering=off: nothing is done", nil, "remove that line from /image/etc/nm-cloud-seed.conf, or the file in /image/etc/nm-cloud-seed.conf.d that has it"},
+		{"ordering.deadlock", Problem, "cloud-init looks for CloudStack without a network: cloud-init.service before sysinit.target before NetworkManager.service", nil, "see to nm-cloud-seed, which changes that order at boot"},
+		skip("ordering.plan", "nm-cloud-seed.switched-on"),
+		skip("ordering.held", "ordering.plan"),
+		skip("ordering.not-held", "ordering.plan"),
+	}},
+	{"no drop-in", map[string]string{"etc/cloud/cloud.cfg.d/99-nm-cloud-seed.cfg": ""}, []Check{
+		{"nm-cloud-seed.drop-in", Warning, "/etc/cloud/cloud.cfg.d/99-nm-cloud-seed.cfg does not lead to /run/nm-cloud-seed/private/cloud.cfg: after a failure, cloud-init searches another two minutes", nil, "ln -sf /run/nm-cloud-seed/private/cloud.cfg /image/etc/cloud/cloud.cfg.d/99-nm-cloud-seed.cfg"},
+	}},
+	{"a unit that cannot be read", map[string]string{unitDir + "y.service": "|"}, []Check{
+		{"ordering.units", Warning, "some units could not be read, what follows is without them", []string{"cannot read /usr/lib/systemd/system/y.service: not a regular file"}, "mend the files, or remove them"},
+	}},
+	{"a cycle", map[string]string{unitDir + "app.service": "[Unit]\nAfter=b.service\nWants=b.service\n[Service]\nExecStart=/x\n", unitDir + "b.service": "[Unit]\nAfter=app.service\n[Service]\nExecStart=/x\n"}, []Check{
+		{"ordering.cycles", Problem, "the image has ordering cycles, in which systemd leaves out a unit", []string{"app.service before b.service before app.service"}, "take one order (After=, Before=) out of each"},
+	}},
+	{"the right order", map[string]string{unitDir + "cloud-init.service": "[Unit]\nDefaultDependencies=no\nAfter=NetworkManager.service\n[Service]\nExecStart=/x\n"}, []Check{
+		{"ordering.deadlock", OK, "none: cloud-init's network stage does not come before NetworkManager", nil, ""},
+		{"ordering.plan", OK, "ordering=late, the order is right already", []string{"starts nm-cloud-seed.service", "starts nm-cloud-seed-cleanup.service"}, ""},
+		{"ordering.held", OK, "none has to", nil, ""},
+		{"ordering.not-held", OK, "none", nil, ""},
+	}},
+	{"an order in the way", map[string]string{unitDir + "app.service": "[Unit]\nBefore=b.service\n[Service]\nExecStart=/x\n", unitDir + "b.service": "[Unit]\nDefaultDependencies=no\nBefore=NetworkManager.service\n[Service]\nExecStart=/x\n", wants + "b.service": wanted}, []Check{
+		{"ordering.held", OK, "none has to", nil, ""},
+		{"ordering.not-held", Info, "may start before cloud-init has made users and files, as they have to or always do:", []string{"NetworkManager.service: nm-cloud-seed.service waits for it", "app.service: nm-cloud-seed.service waits for it", "b.service: nm-cloud-seed.service waits for it"}, ""},
+	}},
+	{"through another unit", map[string]string{unitDir + "app.service": "[Unit]\nBefore=b.service\n[Service]\nExecStart=/x\n", unitDir + "b.service": "[Unit]\nDefaultDependencies=no\nBefore=cloud-init.service\n[Service]\nExecStart=/x\n"}, []Check{
+		{"ordering.held", OK, "none has to", nil, ""},
+		{"ordering.not-held", Warning, "may start before cloud-init has made users and files, as something orders them before it:", []string{"app.service before b.service before cloud-init.service"}, "take that order away (Before=, After=) where it is not meant"},
+	}},
+	{"NetworkManager waits for cloud-init", map[string]string{unitDir + "NetworkManager.service": "[Unit]\nAfter=cloud-init.service\nBefore=network.target\n[Service]\nExecStart=/x\n"}, []Check{
+		{"ordering.deadlock", Problem, "cloud-init looks for CloudStack without a network: cloud-init.service before NetworkManager.service", nil, "see to nm-cloud-seed, which changes that order at boot"},
+		{"ordering.plan", Problem, "nm-cloud-seed changes nothing", []string{"cloud-init's network stage cannot wait for NetworkManager, nothing is changed: NetworkManager.service before cloud-init.service before NetworkManager.service", "ordering=early would make a cycle, too: NetworkManager.service before nm-cloud-seed.service before cloud-init.service before NetworkManager.service"}, "take the order away that is in its way"},
+		skip("ordering.held", "ordering.plan"),
+		skip("ordering.not-held", "ordering.plan"),
+	}},
+	{"cloud-init has run", map[string]string{"var/lib/cloud/instance": link + "/var/lib/cloud/instances/x", "etc/machine-id": "0123456789abcdef0123456789abcdef\n"}, []Check{
+		{"left-overs.instance", Warning, "cloud-init has run in this image: /var/lib/cloud/instance", nil, "chroot /image cloud-init clean --logs"},
+		{"left-overs.machine-id", Warning, "/etc/machine-id is set: all VMs of this image have the same", nil, "truncate -s 0 /image/etc/machine-id"},
+	}},
+	{"a seed of another VM", map[string]string{"var/lib/cloud/seed/cs/meta-data": "x"}, []Check{
+		{"left-overs.seed", Problem, "/var/lib/cloud/seed/cs has another VM's data, which cloud-init takes for its own", nil, "rm -r /image/var/lib/cloud/seed/cs"},
+	}},
+	{"our seed's link", map[string]string{"var/lib/cloud/seed/cs": link + "/run/nm-cloud-seed/seed", "var/lib/cloud/seed/cs.before-nm-cloud-seed/x": ""}, nil},
+}

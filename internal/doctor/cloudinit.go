@@ -1,0 +1,138 @@
+package doctor
+
+import (
+	"slices"
+	"strings"
+)
+
+// listFile is where fixes put cloud-init's configuration.
+const listFile = "/etc/cloud/cloud.cfg.d/90-cloudstack.cfg"
+
+func (i *image) cloudInit() Check {
+	if stages := i.units.NetworkStages(); len(stages) > 0 {
+		return ok(strings.Join(stages, ", "))
+	}
+	if c := i.unit("cloud-init-network.service", "cloud-init"); i.units.Masked("cloud-init-network.service") != "" {
+		return c
+	}
+	return i.unit("cloud-init.service", "cloud-init")
+}
+
+func (i *image) cloudInitVersion() Check {
+	switch v := i.version; {
+	case v.major == 0:
+		return warning("unknown: there is no cloudinit/version.py in /usr/lib/python3*/*-packages that says it", "see that it is "+oldest.text+" or newer")
+	case v.before(oldest.major, oldest.minor):
+		return problem(v.text+" is older than "+oldest.text+", the oldest that was seen to work", "install cloud-init "+oldest.text+" or newer, or a newer release of the distribution")
+	default:
+		return ok(v.text)
+	}
+}
+
+// cloudInitEnabled looks at cloud-init's switch, and whether systemd starts what
+// it needs, as cloud-init's generator would have it.
+func (i *image) cloudInitEnabled() Check {
+	if reason := i.files.Disabled(""); reason != "" {
+		return problem(reason, "rm "+i.root+"/etc/cloud/cloud-init.disabled")
+	}
+	units := []string{"cloud-init.target", "cloud-init-main.service", "cloud-init-local.service", "cloud-config.service", "cloud-final.service"}
+	for _, unit := range append(units, i.units.NetworkStages()...) {
+		if !i.units.Installed(unit) && i.units.Masked(unit) == "" {
+			continue // this version has none
+		}
+		for _, c := range []Check{i.unit(unit, "cloud-init"), i.started(unit)} {
+			if c.State != OK {
+				return c
+			}
+		}
+	}
+	return ok("")
+}
+
+func (i *image) cloudInitConfig() Check {
+	if i.cloudErr != nil {
+		return problem(i.shown(i.cloudErr.Error()), "restore the file from the package cloud-init")
+	}
+	notes := i.cloud.Notes
+	if i.exists("etc/cloud/ds-identify.cfg") {
+		notes = append(notes, "/etc/cloud/ds-identify.cfg may decide about datasources, and is not read here")
+	}
+	if len(notes) > 0 {
+		return warning("what follows holds unless these matter:", "mend the files, or remove them").with(notes...)
+	}
+	return ok("")
+}
+
+// datasources says whether cloud-init looks for CloudStack. Its generator,
+// ds-identify, decides by the list, and if that has several, by the firmware,
+// which names CloudStack on KVM only.
+func (i *image) datasources() Check {
+	const only = `"datasource_list: [ CloudStack ]"`
+	written, read := i.cloud.Datasources, i.cloud.Identified
+	list := func(values []string) string { return "[ " + strings.Join(values, ", ") + " ]" }
+	onVMware := "for VMware and Xen write " + only + " to " + i.root + listFile
+	switch {
+	case read.At == "" && written.At != "":
+		return warning(list(written.Values)+" at "+written.At+" is not read by cloud-init's generator (ds-identify), which takes its own list",
+			"write it on one line, "+only)
+	case read.At == "":
+		c := info("cloud-init's own list: CloudStack is found by its firmware, on KVM only")
+		c.Fix = onVMware
+		return c
+	case !slices.Contains(read.Values, "CloudStack"):
+		return problem(list(read.Values)+" at "+read.At+" is without CloudStack", "write "+only+" there")
+	case !i.cloud.OnlyCloudStack():
+		c := info(list(read.Values) + " at " + read.At + ": CloudStack is found by its firmware, on KVM only")
+		c.Fix = "for VMware and Xen write " + only + " there"
+		return c
+	case len(read.Values) > 1 && !i.version.before(25, 2):
+		// override_ds_detect in cloudinit/sources/__init__.py
+		c := info(list(read.Values) + " at " + read.At + ": since 25.2, cloud-init looks at the firmware because of the None, and finds CloudStack on KVM only")
+		c.Fix = "for VMware and Xen write " + only + " there"
+		return c
+	}
+	return ok(list(read.Values) + " at " + read.At)
+}
+
+// otherSeeds are other datasources' seed directories: a datasource that has one
+// is found, and most come before CloudStack.
+func (i *image) otherSeeds() Check {
+	var seeds []string
+	for _, dir := range i.list("var/lib/cloud/seed", "*") {
+		if name := strings.TrimPrefix(dir, "var/lib/cloud/seed/"); !strings.HasPrefix(name, "cs") && len(i.list(dir, "*")) > 0 {
+			seeds = append(seeds, "/"+dir)
+		}
+	}
+	switch {
+	case len(seeds) == 0:
+		return ok("")
+	case i.cloud.OnlyCloudStack():
+		return info("not looked at, since CloudStack is the only datasource: " + strings.Join(seeds, " "))
+	}
+	return problem("cloud-init may take the VM's data from "+strings.Join(seeds, " ")+" instead of CloudStack",
+		"rm -r "+i.root+strings.Join(seeds, " "+i.root)+", or write \"datasource_list: [ CloudStack ]\" to "+i.root+listFile)
+}
+
+// dhcpClient is about what cloud-init does with a DHCP client of its own, if
+// there is one: facts that differ by version.
+func (i *image) dhcpClient() Check {
+	var clients []string
+	for _, name := range []string{"dhclient", "dhcpcd", "udhcpc"} {
+		if i.program(name) {
+			clients = append(clients, name)
+		}
+	}
+	names, v := strings.Join(clients, ", "), i.version
+	switch {
+	case len(clients) == 0:
+		return ok("none: cloud-init leaves DHCP to NetworkManager")
+	case v.major > 0 && !v.before(25, 2):
+		return info(names + ": cloud-init's local stage looks for CloudStack with it, before NetworkManager starts; if it succeeds, nothing is left to do for nm-cloud-seed")
+	case v.before(24, 1) || clients[0] != "dhcpcd":
+		return ok(names)
+	case i.units.Started(networkd):
+		return warning("dhcpcd: cloud-init 24.1 to 25.1 can crash asking it for the virtual router; where systemd-networkd runs a device, nm-cloud-seed cannot prevent that",
+			i.systemctl("disable "+networkd))
+	}
+	return info("dhcpcd: cloud-init 24.1 to 25.1 can crash asking it for the virtual router, which nm-cloud-seed prevents")
+}

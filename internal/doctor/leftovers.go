@@ -1,0 +1,35 @@
+package doctor
+
+import (
+	"io/fs"
+	"strings"
+)
+
+// What is left of a system that has run makes its clones take each other's, or
+// its own, place.
+
+func (i *image) instance() Check {
+	if i.exists("var/lib/cloud/instance") {
+		return warning("cloud-init has run in this image: /var/lib/cloud/instance", i.chroot("cloud-init clean --logs"))
+	}
+	return ok("cloud-init has not run in this image")
+}
+
+// ownSeed is a seed of the CloudStack datasource's that is not our link: since
+// 25.2 cloud-init reads it before we can replace it.
+func (i *image) ownSeed() Check {
+	const name = "var/lib/cloud/seed/cs"
+	if to, err := fs.ReadLink(i.fsys, name); !i.exists(name) || err == nil && strings.HasPrefix(to, "/run/nm-cloud-seed/") {
+		return ok("none")
+	}
+	return problem("/"+name+" has another VM's data, which cloud-init takes for its own", "rm -r "+i.root+"/"+name)
+}
+
+func (i *image) machineID() Check {
+	switch id := strings.TrimSpace(i.read("etc/machine-id")); id {
+	case "", "uninitialized":
+		return ok("empty: each VM makes its own")
+	default:
+		return warning("/etc/machine-id is set: all VMs of this image have the same", "truncate -s 0 "+i.root+"/etc/machine-id")
+	}
+}

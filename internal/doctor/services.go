@@ -1,0 +1,134 @@
+package doctor
+
+import (
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/config"
+	"github.com/nm-cloud-seed/nm-cloud-seed/systemd"
+)
+
+const (
+	nmService = "NetworkManager.service"
+	networkd  = "systemd-networkd.service"
+)
+
+// unit says whether a unit can be started; if not, its package may be missing.
+func (i *image) unit(name, pkg string) Check {
+	if file := i.units.Masked(name); file != "" {
+		return problem(name+" is masked by "+file, i.systemctl("unmask "+name))
+	}
+	if !i.units.Installed(name) {
+		return problem("there is no "+name, i.install(pkg))
+	}
+	return ok("")
+}
+
+// started says whether systemd starts a unit at boot.
+func (i *image) started(name string) Check {
+	if !i.units.Started(name) {
+		return problem(name+" is not started at boot", i.systemctl("enable "+name))
+	}
+	return ok("")
+}
+
+func (i *image) networkManager() Check { return i.unit(nmService, "network-manager") }
+
+func (i *image) networkManagerStarted() Check { return i.started(nmService) }
+
+// dbus is how NetworkManager is asked.
+func (i *image) dbus() Check {
+	if c := i.unit("dbus.socket", "dbus"); c.State != OK {
+		return c
+	}
+	if c := i.started("dbus.socket"); c.State != OK { // it has no [Install]
+		return problem(c.Detail, "ln -s ../dbus.socket "+i.root+"/usr/lib/systemd/system/sockets.target.wants/")
+	}
+	return ok("")
+}
+
+// devices says whether NetworkManager is told to leave wired devices alone, as
+// Ubuntu's is, unless netplan hands them to it.
+func (i *image) devices() Check {
+	value, file := i.nmConf("keyfile", "unmanaged-devices")
+	var all bool
+	for spec := range strings.FieldsFuncSeq(value, func(r rune) bool { return r == ',' || r == ';' || r == ' ' }) {
+		switch spec {
+		case "*", "type:ethernet":
+			all = true
+		case "except:type:ethernet":
+			return ok("")
+		}
+	}
+	if r, _ := i.netplanRenderer(); !all || i.available(netplan) && r == "NetworkManager" {
+		return ok("")
+	}
+	fix := "remove unmanaged-devices from " + i.root + "/" + file
+	if name, below := strings.CutPrefix(file, "usr/lib/NetworkManager/conf.d/"); below {
+		fix = "touch " + i.root + "/etc/NetworkManager/conf.d/" + name + ", which takes its place"
+	}
+	return warning("NetworkManager leaves wired devices alone: unmanaged-devices in /"+file, fix)
+}
+
+// otherNetworks are services that would run the VM's devices, too.
+func (i *image) otherNetworks() Check {
+	others := []string{networkd, "networking.service", "dhcpcd.service", "connman.service", "wicked.service"}
+	others = slices.DeleteFunc(others, func(unit string) bool { return !i.units.Started(unit) })
+	if len(others) == 0 {
+		return ok("no other service runs the network")
+	}
+	names := strings.Join(others, " ")
+	return warning("also started at boot: "+names, i.systemctl("disable "+names)+", unless they leave the VM's devices alone")
+}
+
+// ours says whether the package is there. Its parts come with it, so the first
+// that is missing tells.
+func (i *image) ours() Check {
+	var missing []string
+	for _, name := range []string{
+		"usr/bin/nm-cloud-seed", "usr/lib/systemd/system-generators/nm-cloud-seed-generator",
+		"usr/lib/systemd/system/nm-cloud-seed.service", "usr/lib/systemd/system/nm-cloud-seed-cleanup.service",
+	} {
+		if !i.exists(name) {
+			missing = append(missing, "/"+name)
+		}
+	}
+	install := "cp nm-cloud-seed_*.deb " + i.root + "/tmp/nm-cloud-seed.deb && " + i.chroot("apt-get install --reinstall -y /tmp/nm-cloud-seed.deb")
+	switch {
+	case len(missing) == 4:
+		return problem("the package is not installed", install)
+	case len(missing) > 0:
+		return problem("not complete, without "+strings.Join(missing, " "), install)
+	}
+	return i.unit(systemd.Service, "nm-cloud-seed")
+}
+
+func (i *image) configuration() Check {
+	if i.confErr == nil {
+		return ok("")
+	}
+	return problem("there are mistakes", "mend the lines").with(strings.Split(i.shown(i.confErr.Error()), "\n")...)
+}
+
+func (i *image) switchedOn() Check {
+	fix := "remove that line from " + i.root + "/etc/nm-cloud-seed.conf, or the file in " + i.root + "/etc/nm-cloud-seed.conf.d that has it"
+	switch {
+	case i.conf.Platform == config.PlatformNone:
+		return problem("switched off by platform=none: nothing is done", fix)
+	case i.conf.Ordering == config.OrderingOff:
+		return problem("switched off by ordering=off: nothing is done", fix)
+	}
+	return ok("platform=" + string(i.conf.Platform) + ", ordering=" + string(i.conf.Ordering))
+}
+
+// dropIn is the link by which cloud-init is told not to search once more after
+// a failure.
+func (i *image) dropIn() Check {
+	const name, target = "etc/cloud/cloud.cfg.d/99-nm-cloud-seed.cfg", "/run/nm-cloud-seed/private/cloud.cfg"
+	if to, err := fs.ReadLink(i.fsys, name); err == nil && to == target {
+		return ok("")
+	}
+	return warning("/"+name+" does not lead to "+target+": after a failure, cloud-init searches another two minutes",
+		"ln -sf "+target+" "+i.root+"/"+name)
+}
