@@ -135,15 +135,22 @@ func (u *Units) early(p Plan) Plan {
 			p = p.with(dropin(n, "After=systemd-remount-fs.service", "Before=shutdown.target"))
 		}
 	}
+	if u.Installed(logind) {
+		// Of a session, see sessions.go; no unit waits for these at boot.
+		for _, template := range []string{"user-runtime-dir@.service", "user@.service"} {
+			p = p.with(dropin(&node{id: template}, "Before=shutdown.target"))
+		}
+	}
 	return p
 }
 
-// earlyUnits are D-Bus, NetworkManager, whom it calls, and what is to be before it.
+// earlyUnits are D-Bus, NetworkManager, whom it calls, and what is to be before
+// it; and logind, which whoever calls su(1) asks once there is D-Bus.
 func (u *Units) earlyUnits() map[string]bool {
 	all := make(map[string]bool)
 	for _, name := range []string{
 		"dbus.socket", "systemd-hostnamed.socket", "dbus.service", "dbus-broker.service", networkManager,
-		"NetworkManager-dispatcher.service", "systemd-hostnamed.service", "polkit.service",
+		"NetworkManager-dispatcher.service", "systemd-hostnamed.service", "polkit.service", logind,
 	} {
 		if n := u.unit(name); n != nil {
 			all[n.id] = true

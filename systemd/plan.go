@@ -68,10 +68,11 @@ func (u *Units) Plan(o Ordering) Plan {
 		return none.note("nothing to do: %s is not started at boot", networkManager)
 	}
 	linked := Plan{Ordering: o, Files: u.links()}
-	switch {
-	case !u.needsChange():
+	if !u.needsChange() {
 		return u.checked(linked.note("the order is right already"))
-	case o == Early:
+	}
+	linked = linked.with(u.sessions()...)
+	if o == Early {
 		p := u.early(linked)
 		cycle := u.newCycle(p)
 		if cycle == nil {

@@ -22,6 +22,7 @@ func TestPlan(t *testing.T) {
 	const run = "[Service]\nExecStart=/bin/true\n"
 	const link, cleanup = "cloud-init.target.wants/nm-cloud-seed.service", "cloud-init.target.wants/nm-cloud-seed-cleanup.service"
 	links := []string{cleanup, link}
+	moved := append([]string{"cloud-init-main.service.d/nm-cloud-seed.conf"}, links...)
 	rhel := "[Unit]\nDefaultDependencies=no\nAfter=cloud-init-local.service NetworkManager.service\nBefore=network-online.target\nConflicts=shutdown.target\nBefore=shutdown.target\n" + run
 	for _, tt := range []struct {
 		name     string
@@ -53,18 +54,18 @@ func TestPlan(t *testing.T) {
 		{
 			name: "an administrator's stage", suite: "trixie",
 			change: map[string]string{etc + "cloud-init-network.service": "[Unit]\nDefaultDependencies=no\nBefore=basic.target\\\n# why\n sysinit.target \\\nnetwork-online.target\n" + run},
-			files:  append([]string{"early/cloud-init-network.service"}, links...),
+			files:  append([]string{"early/cloud-init-network.service"}, moved...),
 			text:   []string{"from /etc/systemd/system/cloud-init-network.service", "[Unit]\nDefaultDependencies=no\n# why\nBefore=network-online.target\n[Service]", "!sysinit"},
 		},
 		{
 			name: "both names", suite: "trixie",
 			change: map[string]string{lib + "cloud-init.service": "[Unit]\nDefaultDependencies=no\nBefore=sysinit.target\n" + run, etc + "cloud-init.target.wants/cloud-init.service": "-> /x/cloud-init.service"},
-			files:  append([]string{"cloud-init-network.service", "cloud-init.service"}, links...),
+			files:  append([]string{"cloud-init-network.service", "cloud-init.service"}, moved...),
 		},
 		{
 			name: "one name is an alias", suite: "trixie",
 			change: map[string]string{etc + "cloud-init.service": "-> /usr/lib/systemd/system/cloud-init-network.service"},
-			files:  append([]string{"cloud-init-network.service"}, links...),
+			files:  append([]string{"cloud-init-network.service"}, moved...),
 		},
 		{
 			name: "a drop-in", suite: "bookworm",
@@ -72,19 +73,19 @@ func TestPlan(t *testing.T) {
 				etc + "cloud-init.service.d/x.conf": "[Unit]\nBefore=sysinit.target foo.service\n[Service]\nTimeoutSec=9\n",
 				etc + "cloud-init.service.d/y.conf": "[Unit]\nAfter=foo.target\n",
 			},
-			files: append([]string{"cloud-init.service", "early/cloud-init.service.d/x.conf"}, links...),
+			files: append([]string{"cloud-init.service", "early/cloud-init.service.d/x.conf", "cloud-init.service.d/nm-cloud-seed.conf"}, links...),
 			text:  []string{"[Unit]\nBefore=foo.service\n[Service]\nTimeoutSec=9\n", "!Before=sysinit"},
 		},
 		{
 			name: "hotplug socket of 24.3", suite: "trixie",
 			change: map[string]string{lib + "cloud-init-hotplugd.socket": "[Unit]\nAfter=cloud-config.target\n[Socket]\nListenFIFO=/run/cloud-init/share/hook-hotplug-cmd\n", etc + "cloud-config.target.wants/cloud-init-hotplugd.socket": "-> /x/cloud-init-hotplugd.socket"},
-			files:  append([]string{"cloud-init-hotplugd.socket.d/nm-cloud-seed.conf", "cloud-init-network.service"}, links...),
+			files:  append([]string{"cloud-init-hotplugd.socket.d/nm-cloud-seed.conf", "cloud-init-network.service"}, moved...),
 			text:   []string{"DefaultDependencies=no\nConflicts=shutdown.target\nBefore=shutdown.target\n"},
 		},
 		{
 			name: "after network.target and before cloud-init", suite: "trixie",
 			change: map[string]string{lib + "a.service": "[Unit]\nAfter=network.target\nBefore=cloud-init-network.service\n" + run, enabled("a.service"): "-> /x/a.service"},
-			files:  append([]string{"cloud-init-network.service"}, links...),
+			files:  append([]string{"cloud-init-network.service"}, moved...),
 			text:   []string{"!\nBefore=network.target"},
 			held:   []string{"cron.service", "!a.service"},
 			loud:   []string{"network.target before a.service before cloud-init-network.service"},
@@ -95,7 +96,7 @@ func TestPlan(t *testing.T) {
 				lib + "a.service": "[Unit]\nBefore=b.service\n" + run, enabled("a.service"): "-> /x/a.service",
 				lib + "b.service": "[Unit]\nBefore=cloud-init-network.service\n" + run,
 			},
-			files: append([]string{"cloud-init-network.service"}, links...),
+			files: append([]string{"cloud-init-network.service"}, moved...),
 			held:  []string{"cron.service", "!a.service"},
 			loud:  []string{"a.service before b.service before cloud-init-network.service"},
 		},
@@ -111,7 +112,7 @@ func TestPlan(t *testing.T) {
 				lib + "early.service": "[Unit]\nDefaultDependencies=no\n" + run, enabled("early.service"): "-> /x/early.service",
 				lib + "i@.service": run, enabled("i@1.service"): "-> /x/i@.service",
 			},
-			files: append([]string{"cloud-init-network.service"}, links...),
+			files: append([]string{"cloud-init-network.service"}, moved...),
 			held:  []string{"!users.service", "!forlogin.service", "!bus.service", "!early.service", "!t.service", "late.service", "normal.service", "t.timer", "i@1.service"},
 		},
 		{
@@ -130,34 +131,34 @@ func TestPlan(t *testing.T) {
 				lib + "d.socket": "[Unit]\nBefore=cloud-init-network.service\n[Socket]\nListenStream=/run/d\n", etc + "sockets.target.wants/d.socket": "-> /x/d.socket",
 				lib + "d.service": run, enabled("d.service"): "-> /x/d.service",
 			},
-			files: append([]string{"cloud-init-network.service", "a.socket.d/nm-cloud-seed.conf", "b.socket.d/nm-cloud-seed.conf"}, links...),
+			files: append([]string{"cloud-init-network.service", "a.socket.d/nm-cloud-seed.conf", "b.socket.d/nm-cloud-seed.conf"}, moved...),
 			text:  []string{"DefaultDependencies=no\nConflicts=shutdown.target\nRequires=sysinit.target\nAfter=sysinit.target\nBefore=shutdown.target\n"},
 			held:  []string{"a.service", "a.socket", "b.socket", "!c.socket", "!d.socket", "!d.service"},
 		},
 		{
 			name: "what a path starts", suite: "trixie",
 			change: map[string]string{lib + "a.path": "[Path]\nPathExists=/a\n", enabled("a.path"): "-> /x/a.path", lib + "a.service": run},
-			files:  append([]string{"cloud-init-network.service"}, links...),
+			files:  append([]string{"cloud-init-network.service"}, moved...),
 			held:   []string{"a.service"},
 		},
 		{
 			// machine-id(5): systemd enables it after the generators.
 			name: "a first boot", suite: "trixie",
 			change: map[string]string{"etc/machine-id": "uninitialized\n", lib + "a.service": run + "[Install]\nWantedBy=multi-user.target\n", lib + "b.service": run + "[Install]\nWantedBy=other.target\n"},
-			files:  append([]string{"cloud-init-network.service"}, links...),
+			files:  append([]string{"cloud-init-network.service"}, moved...),
 			held:   []string{"a.service", "!b.service"},
 		},
 		{
 			// In the boot itself, systemd has put an id there by now.
 			name: "a first boot, later", suite: "trixie",
 			change: map[string]string{"run/systemd/first-boot": "x", lib + "a.service": run + "[Install]\nWantedBy=multi-user.target\n"},
-			files:  append([]string{"cloud-init-network.service"}, links...),
+			files:  append([]string{"cloud-init-network.service"}, moved...),
 			held:   []string{"a.service"},
 		},
 		{
 			name: "not a first boot", suite: "trixie",
 			change: map[string]string{"etc/machine-id": "", lib + "a.service": run + "[Install]\nWantedBy=multi-user.target\n"},
-			files:  append([]string{"cloud-init-network.service"}, links...),
+			files:  append([]string{"cloud-init-network.service"}, moved...),
 			held:   []string{"!a.service"},
 		},
 		{
@@ -166,7 +167,7 @@ func TestPlan(t *testing.T) {
 			change: map[string]string{
 				lib + "ssh.socket": "[Unit]\nBefore=sockets.target ssh.service\nConditionPathExists=!/x\n[Socket]\nListenStream=22\nAccept=no\n", etc + "sockets.target.wants/ssh.socket": "-> /x/ssh.socket",
 			},
-			files: append([]string{"cloud-init-network.service", "ssh.socket", "ssh.socket.d/nm-cloud-seed.conf"}, links...),
+			files: append([]string{"cloud-init-network.service", "ssh.socket", "ssh.socket.d/nm-cloud-seed.conf"}, moved...),
 			text:  []string{"[Unit]\nBefore=ssh.service\nCondition", "\nBefore=ssh.socket\n"},
 			held:  []string{"ssh.socket"},
 		},
@@ -179,7 +180,7 @@ func TestPlan(t *testing.T) {
 				lib + "b.socket":  "[Unit]\nBefore=cloud-final.service\n[Socket]\nListenStream=/run/b\n", etc + "sockets.target.wants/b.socket": "-> /x/b.socket",
 				lib + "b.service": "[Unit]\nAfter=network.target\n" + run,
 			},
-			files: append([]string{"cloud-init-network.service"}, links...),
+			files: append([]string{"cloud-init-network.service"}, moved...),
 			held:  []string{"cron.service", "!a.socket", "!b.socket"},
 			notes: []string{"a.socket accepts while a.service waits", "b.socket accepts while b.service waits"},
 		},
@@ -196,12 +197,12 @@ func TestPlan(t *testing.T) {
 		{
 			name: "cloud-init's own mounts", suite: "trixie",
 			change: map[string]string{"etc/fstab": "/dev/vdb\t/mnt\tauto\tdefaults,nofail,x-systemd.after=cloud-init-network.service,_netdev,comment=cloudconfig\t0\t2\n"},
-			files:  append([]string{"cloud-init-network.service"}, links...),
+			files:  append([]string{"cloud-init-network.service"}, moved...),
 		},
 		{
 			name: "early would make a cycle", suite: "trixie", ordering: Early,
 			change: map[string]string{lib + "dbus.socket": "[Unit]\nAfter=sysinit.target\n[Socket]\nListenStream=/run/dbus/system_bus_socket\n"},
-			files:  append([]string{"cloud-init-network.service"}, links...),
+			files:  append([]string{"cloud-init-network.service"}, moved...),
 			notes:  []string{"ordering=early would make a cycle, using late"},
 		},
 		{
@@ -216,7 +217,7 @@ func TestPlan(t *testing.T) {
 		{
 			name: "a cycle of others", suite: "trixie", cycle: true,
 			change: map[string]string{lib + "a.service": "[Unit]\nAfter=b.service\n" + run, enabled("a.service"): "-> /x/a.service", lib + "b.service": "[Unit]\nAfter=a.service\n" + run, enabled("b.service"): "-> /x/b.service"},
-			files:  append([]string{"cloud-init-network.service"}, links...),
+			files:  append([]string{"cloud-init-network.service"}, moved...),
 			held:   []string{"a.service", "b.service"},
 		},
 	} {

@@ -40,6 +40,7 @@ func smallImage() map[string]string {
 func TestGenerate(t *testing.T) {
 	all := []string{
 		"normal/cloud-init.service",
+		"normal/cloud-init.service.d/nm-cloud-seed.conf",
 		"normal/cloud-init.target.wants/nm-cloud-seed-cleanup.service",
 		"normal/cloud-init.target.wants/nm-cloud-seed.service",
 	}
@@ -55,6 +56,8 @@ func TestGenerate(t *testing.T) {
 		{"switched off", map[string]string{"proc/cmdline": "nm-cloud-seed=off\n"}, nil, ""},
 		{"forced", map[string]string{"sys/class/dmi/id/product_name": "-", "proc/cmdline": "nm-cloud-seed=force\n"}, all, ""},
 		{"platform=cloudstack", map[string]string{"sys/class/dmi/id/product_name": "-", "etc/nm-cloud-seed.conf": "[main]\nplatform=cloudstack\n"}, all, ""},
+		{"VMware", map[string]string{"sys/class/dmi/id/product_name": "VMware7,1\n", "etc/cloud/cloud.cfg": "{}\n", "etc/cloud/cloud.cfg.d/99.cfg": "datasource_list: [ CloudStack ]\n"}, all, ""},
+		{"VMware on several clouds", map[string]string{"sys/class/dmi/id/product_name": "VMware7,1\n", "etc/cloud/cloud.cfg": "datasource_list: [ VMware, CloudStack ]\n"}, nil, ""},
 		{"platform=none", map[string]string{"etc/nm-cloud-seed.conf": "[main]\nplatform=none\n"}, nil, ""},
 		{"ordering=off", map[string]string{"etc/nm-cloud-seed.conf": "[main]\nordering=off\n"}, nil, ""},
 		{"a mistake in the configuration", map[string]string{"etc/nm-cloud-seed.conf": "[main]\nordering=first\n"}, all, "<4> going on with the rest of the configuration: "},

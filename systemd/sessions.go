@@ -1,0 +1,24 @@
+package systemd
+
+// sessionClass is for pam_systemd(8), in the process that runs the network stage
+// and in all that it starts. Usually a session waits for
+// systemd-user-sessions.service, which waits for the stage: su(1) in a bootcmd
+// would stall until logind gives up. This class does not wait. systemd before
+// 256 does not know it and refuses at once, and su goes on without a session:
+// as with the stock order, where there is no logind yet.
+const sessionClass = "XDG_SESSION_CLASS=user-early"
+
+const logind = "systemd-logind.service"
+
+// sessions sets it: since cloud-init 24.3, one process does all stages.
+func (u *Units) sessions() []File {
+	processes := u.NetworkStages()
+	if main := u.unit("cloud-init-main.service"); main != nil {
+		processes = []string{main.id}
+	}
+	var all []File
+	for _, id := range processes {
+		all = append(all, File{Name: id + ".d/" + dropinName, Text: "# Made by nm-cloud-seed-generator(8).\n[Service]\nEnvironment=" + sessionClass + "\n"})
+	}
+	return all
+}
