@@ -18,8 +18,8 @@ func Platform(root string, cfg config.Config) cloudstack.Platform {
 }
 
 // NothingToDo is the reason why the machine below root needs nothing of us,
-// empty if it does, by what its firmware, its kernel command line and its
-// configuration say: all that is known before anything has started, and does
+// empty if it does, by what its firmware, its kernel command line, its
+// configuration and cloud-init's say: all that is known before anything has started, and does
 // not change while the system runs.
 func NothingToDo(root string, cfg config.Config) (reason string, warnings []string) {
 	cmdline, err := config.CommandLine(root)
@@ -33,12 +33,12 @@ func NothingToDo(root string, cfg config.Config) (reason string, warnings []stri
 	case override == config.OverrideForce: // then the platform does not matter
 	case cfg.Platform == config.PlatformNone:
 		return "switched off in the configuration (platform=none)", warnings
-	case cfg.Platform == config.PlatformAuto && !platform.CloudStack():
+	case cfg.Platform == config.PlatformAuto && !platform.CloudStack() && !(cloudinit.Files{Root: root}).OnlyCloudStack():
 		name := "has no DMI product name"
 		if platform.Product != "" {
 			name = fmt.Sprintf("is a %q by its DMI product name", platform.Product)
 		}
-		return "the machine " + name + ", not on CloudStack (platform=cloudstack in the configuration overrides that)", warnings
+		return "the machine " + name + ", not on CloudStack (datasource_list: [ CloudStack ] in cloud-init's configuration, or platform=cloudstack in ours, overrides that)", warnings
 	}
 	if reason := (cloudinit.Files{Root: root}).Disabled(cmdline); reason != "" {
 		return "cloud-init is disabled: " + reason, warnings
