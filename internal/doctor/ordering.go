@@ -22,14 +22,19 @@ func (i *image) readable() Check {
 }
 
 func (i *image) cycles() Check {
-	return cycles("the image has ordering cycles, in which systemd leaves out a unit", "take one order (After=, Before=) out of each", i.units.Cycles())
+	const fix = "take one order (After=, Before=) out of each"
+	found := i.units.Cycles()
+	switch {
+	case len(found) == 0:
+		return ok("none")
+	case len(i.planned.Cycles()) == 0:
+		// Such as After=NetworkManager-wait-online.service in cloud-init's unit.
+		return list(warning("the image has ordering cycles that nm-cloud-seed breaks; elsewhere than on CloudStack systemd leaves out a unit", fix), found)
+	}
+	return list(problem("the image has ordering cycles, in which systemd leaves out a unit", fix), found)
 }
 
-func cycles(detail, fix string, found []systemd.Cycle) Check {
-	if len(found) == 0 {
-		return ok("none")
-	}
-	c := problem(detail, fix)
+func list(c Check, found []systemd.Cycle) Check {
 	for _, cycle := range found {
 		c = c.with(cycle.String())
 	}
@@ -55,7 +60,7 @@ func (i *image) generator() Check {
 		return problem("nm-cloud-seed changes nothing", "take the order away that is in its way").with(slices.Concat(i.plan.Notes, i.plan.Warnings)...)
 	}
 	if made := i.planned.Cycles(); len(made) > 0 && len(i.units.Cycles()) == 0 {
-		return cycles("the order that nm-cloud-seed makes has cycles", "set ordering=early in "+i.root+"/etc/nm-cloud-seed.conf, and report this defect", made)
+		return list(problem("the order that nm-cloud-seed makes has cycles", "set ordering=early in "+i.root+"/etc/nm-cloud-seed.conf, and report this defect"), made)
 	}
 	detail := strings.Join(append([]string{"ordering=" + string(i.plan.Ordering)}, i.plan.Notes...), ", ")
 	c := ok(detail)
