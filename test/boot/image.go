@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -78,6 +79,11 @@ func (i *image) fill(ctx context.Context, s scenario, pkg []byte) error {
 	if err != nil {
 		return fmt.Errorf("cannot fill the image: %w", err)
 	}
+	if s.setup != "" {
+		if err := i.run(ctx, "/bin/sh", "-euc", s.setup); err != nil {
+			return err
+		}
+	}
 	if len(s.remove) > 0 {
 		// Others depend on them, for what is not tested here.
 		if err := i.run(ctx, append([]string{"dpkg", "--purge", "--force-depends"}, s.remove...)...); err != nil {
@@ -100,11 +106,15 @@ func (i *image) fill(ctx context.Context, s scenario, pkg []byte) error {
 // path is where a file of the image is on this machine.
 func (i *image) path(name string) string { return filepath.Join(i.root, name) }
 
-// write makes a file, for its owner to execute if it is a program of ours.
+// write makes a file, to be executed if it is a program of ours, and for root
+// alone where its reader insists on that.
 func (i *image) write(name, text string) error {
 	mode := fs.FileMode(0o644)
-	if strings.HasPrefix(name, "/usr/local/lib/") {
+	switch path.Dir(name) {
+	case "/usr/local/lib":
 		mode = 0o755
+	case "/etc/NetworkManager/system-connections", "/etc/netplan":
+		mode = 0o600
 	}
 	if err := os.MkdirAll(filepath.Dir(i.path(name)), 0o755); err != nil {
 		return err

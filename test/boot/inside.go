@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,8 +19,14 @@ import (
 	"github.com/nm-cloud-seed/nm-cloud-seed/test/lab"
 )
 
-//go:embed userdata.yaml
-var userData []byte
+// userData is for every boot; bootCommands would not work where cloud-init has
+// another order in mind.
+var (
+	//go:embed userdata.yaml
+	userData string
+	//go:embed bootcmd.yaml
+	bootCommands string
+)
 
 // The longest that a boot may take: it is killed then.
 const (
@@ -66,7 +74,7 @@ func inside(ctx context.Context, args []string) error {
 	if err := artifacts.Mkdir("lab", 0o755); err != nil {
 		return err
 	}
-	l, err := lab.New(path.Join(args[2], "lab"), lab.Config{NoNM: true, NICs: []lab.NIC{s.nic}})
+	l, err := lab.New(path.Join(args[2], "lab"), lab.Config{NoNM: true, NICs: networks(s.nics)})
 	if err != nil {
 		return err
 	}
@@ -82,6 +90,9 @@ func (w *world) run(ctx context.Context, root *os.File, pkg []byte) (err error) 
 		return err
 	}
 	if err := w.image.fill(ctx, w.scenario, pkg); err != nil {
+		return err
+	}
+	if err := w.examine(); err != nil {
 		return err
 	}
 	if w.virtual != nil {
@@ -101,26 +112,59 @@ func (w *world) run(ctx context.Context, root *os.File, pkg []byte) (err error) 
 	return nil
 }
 
+// networks are those of a scenario. Where the virtual router has a name server,
+// that knows the VM.
+func networks(nics []lab.NIC) []lab.NIC {
+	if len(nics) == 0 {
+		nics = make([]lab.NIC, 1)
+	}
+	for n := range nics {
+		if nics[n].HostRecords == nil {
+			nics[n].HostRecords = records(byte(n), "data-server")
+		}
+	}
+	return nics
+}
+
+// records are the names in network n: the VM's, whichever it is, and these for
+// the virtual router.
+func records(n byte, names ...string) map[string]netip.Addr {
+	vm := netip.AddrFrom4([4]byte{10, 1, n + 1, 100})
+	all := map[string]netip.Addr{hostname: vm, otherHostname: vm}
+	for _, name := range names {
+		all[name] = netip.AddrFrom4([4]byte{10, 1, n + 1, 1})
+	}
+	return all
+}
+
 // serve starts the virtual router's metadata and password servers.
 func (w *world) serve(ctx context.Context) error {
-	vm := vrtest.Example(instance, w.ClientAddr(0))
-	vm.Set("local-hostname", hostname)
-	vm.UserData = userData
-	w.vr.SetVM(w.ClientAddr(0), vm)
 	if w.scenario.vr != nil {
 		w.scenario.vr(w.vr)
 	}
-	metadata, err := w.Listen(0, netip.AddrPortFrom(w.VRAddr(0), 80).String())
+	n := w.router
+	metadata, err := w.Listen(n, netip.AddrPortFrom(w.VRAddr(n), 80).String())
 	if err != nil {
 		return err
 	}
-	passwords, err := w.Listen(0, netip.AddrPortFrom(w.VRAddr(0), 8080).String())
+	passwords, err := w.Listen(n, netip.AddrPortFrom(w.VRAddr(n), 8080).String())
 	if err != nil {
 		return err
 	}
 	go w.vr.ServeMetadata(ctx, metadata)
 	go w.vr.ServePasswords(ctx, passwords)
 	return nil
+}
+
+// vm is what the virtual router says in a boot.
+func (w *world) vm(b boot) *vrtest.VM {
+	vm := vrtest.Example(instance, w.ClientAddr(w.router))
+	vm.Set("local-hostname", hostname)
+	vm.UserData = []byte(cmp.Or(w.userData, userData+bootCommands))
+	if b.vm != nil {
+		b.vm(vm)
+	}
+	return vm
 }
 
 // boot does boot n and leaves all there is to know of it in a directory. A
@@ -139,12 +183,15 @@ func (w *world) boot(ctx context.Context, n int) (ended bool, err error) {
 		return false, err
 	}
 	defer console.Close()
+	w.vr.SetVM(w.ClientAddr(w.router), w.vm(b))
 	w.vr.ResetLog()
 	cmdline := append([]string{"systemd.wants=boot-report.service"}, b.cmdline...)
 	limit, start := virtualLimit, w.bootVirtual
 	if w.virtual == nil {
 		limit, start = containerLimit, w.bootContainer
-		cmdline = append(cmdline, onlyCloudStack)
+		if !slices.Contains(cmdline, noDatasource) {
+			cmdline = append(cmdline, onlyCloudStack)
+		}
 	}
 	limited, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it did not power off within %v", limit))
 	defer cancel()
@@ -169,20 +216,31 @@ func (w *world) bootContainer(ctx context.Context, console *os.File, cmdline []s
 	return w.image.bootContainer(ctx, struct{ io.Writer }{console}, cmdline)
 }
 
-// powerOn makes the NIC what it is when a machine is switched on: NetworkManager
-// leaves it as it is when it ends, and the lab keeps it. A virtual machine's own
-// NIC is behind it.
+// powerOn makes the NICs what they are when a machine is switched on:
+// NetworkManager leaves them as they are when it ends, and the lab keeps them. A
+// virtual machine's own NICs are behind them.
 func (w *world) powerOn(ctx context.Context) error {
-	batch := "link set eth0 down\naddr flush dev eth0\n"
-	if w.virtual != nil {
-		batch += "link set eth0 up\n"
+	var batch string
+	for _, eth := range w.devices() {
+		batch += fmt.Sprintf("link set %s down\naddr flush dev %[1]s\n", eth)
+		if w.virtual != nil {
+			batch += fmt.Sprintf("link set %s up\n", eth)
+		}
 	}
 	cmd := w.Command(ctx, "ip", "-batch", "-")
 	cmd.Stdin = strings.NewReader(batch)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("cannot reset eth0: %w: %s", err, out)
+		return fmt.Errorf("cannot reset the NICs: %w: %s", err, out)
 	}
 	return nil
+}
+
+// devices are the scenario's NICs.
+func (w *world) devices() (all []string) {
+	for n := range max(1, len(w.nics)) {
+		all = append(all, fmt.Sprintf("eth%d", n))
+	}
+	return all
 }
 
 var ports = map[vrtest.Port]int{vrtest.MetadataPort: 80, vrtest.PasswordPort: 8080}

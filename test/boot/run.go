@@ -109,6 +109,11 @@ func runOne(ctx context.Context, s scenario, root, dir, pkg string) []result {
 		r.report = readReport(os.DirFS(r.dir), before)
 		before = r.report
 		r.wrong = judge(r.report, b.checks)
+		if n == 0 {
+			if err := examined(dir, s.doctor); err != nil {
+				r.wrong = append(r.wrong, err)
+			}
+		}
 		results = append(results, r)
 	}
 	return results

@@ -26,18 +26,25 @@ type scenario struct {
 	bare     bool              // without the package under test
 	remove   []string          // packages
 	files    map[string]string // by absolute path
-	nic      lab.NIC           // what is special about the network
+	setup    string            // shell commands for the image, before the package is installed
+	userData string            // instead of userdata.yaml and bootcmd.yaml
+	nics     []lab.NIC         // the networks, if they are not one usual one
+	router   int               // the NIC in whose network the virtual router is
 	// vr spoils the virtual router, if set.
 	vr    func(*vrtest.VR)
 	boots []boot
+	// doctor are the problems and warnings that the doctor has for the image.
+	doctor []string
 	// virtual is the machine for QEMU; nil is a container. Only its DMI counts.
 	virtual *qemu.Machine
+	disk    bool // an empty /dev/vda, in a virtual machine
 }
 
 // boot is one boot of a scenario.
 type boot struct {
 	what    string // "first boot"
 	cmdline []string
+	vm      func(*vrtest.VM) // what the virtual router says now, if it is not the usual
 	checks  []check
 }
 

@@ -59,7 +59,7 @@ func scenarios() []scenario {
 		// 26.2's own way: dhcpcd in the local stage, and the server's name.
 		scenario{
 			name: "sid/stock", about: "cloud-init succeeds by itself: what it promises to services",
-			suite: "sid", bare: true, files: map[string]string{"/etc/hosts": dataServer},
+			suite: "sid", bare: true, doctor: noPackage, files: map[string]string{"/etc/hosts": dataServer},
 			boots: []boot{{what: "first boot", checks: worksAlone}},
 		},
 		scenario{
@@ -78,7 +78,7 @@ func scenarios() []scenario {
 	}
 	all = append(all, scenario{
 		name: "trixie/no-lease", about: "no DHCP server ever answers",
-		suite: "trixie", files: impatient, nic: lab.NIC{NoDHCP: true},
+		suite: "trixie", files: impatient, nics: []lab.NIC{{NoDHCP: true}},
 		boots: []boot{{what: "first boot", checks: noLease}},
 	})
 	all = append(all,
@@ -96,8 +96,11 @@ func scenarios() []scenario {
 			boots: []boot{{what: "first boot: the bug", cmdline: []string{"nm-cloud-seed=off"}, checks: slices.Concat(bug, inert)}},
 		},
 	)
-	return all
+	return append(all, variants()...)
 }
+
+// noPackage is what the doctor says of an image without the package.
+var noPackage = []string{"problem nm-cloud-seed.installed", "problem ordering.deadlock"}
 
 // purged makes boot-report purge the package in the end, and look again.
 var purged = map[string]string{guestReport + "/purge": ""}
@@ -120,7 +123,7 @@ func virtual(suite string) scenario {
 func without(suite string) scenario {
 	return scenario{
 		name: suite + "/without", about: "the upstream bug",
-		suite: suite, bare: true,
+		suite: suite, bare: true, doctor: noPackage,
 		boots: []boot{{what: "first boot: the bug", checks: bug}},
 	}
 }
@@ -140,9 +143,8 @@ func with(suite string) scenario {
 func temporary(suite string) scenario {
 	return scenario{
 		name: suite + "/temporary", about: "no other connection than our temporary one",
-		suite: suite,
-		// So that cloud-init does not try by itself: see rebooted.
-		remove: map[string][]string{"sid": {"dhcpcd-base"}}[suite],
+		suite:  suite,
+		remove: tried[suite],
 		files: map[string]string{
 			"/etc/cloud/cloud.cfg.d/97-no-network.cfg":        "network: {config: disabled}\n",
 			"/etc/NetworkManager/conf.d/no-auto-default.conf": "[main]\nno-auto-default=*\n",

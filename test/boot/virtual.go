@@ -11,17 +11,30 @@ import (
 	"github.com/nm-cloud-seed/nm-cloud-seed/test/boot/qemu"
 )
 
-const diskMB = 3072 // sparse
+// Sizes of the images, which are sparse.
+const (
+	diskMB    = 3072
+	furtherMB = 64
+)
 
 // build makes a virtual machine of the image.
 func (w *world) build(ctx context.Context) (err error) {
 	m := *w.virtual
-	m.NICs = []string{"eth0"}
+	m.NICs = w.devices()
 	if m.Kernel, m.Initrd, err = qemu.Kernel(w.image.root); err != nil {
 		return err
 	}
 	if m.Accel, err = qemu.Fastest(ctx, m.Kernel); err != nil {
 		return err
+	}
+	if w.disk {
+		m.Disks = []string{filepath.Join(imageDir, "further.img")}
+		if err := os.WriteFile(m.Disks[0], nil, 0o600); err != nil {
+			return err
+		}
+		if err := os.Truncate(m.Disks[0], furtherMB<<20); err != nil {
+			return err
+		}
 	}
 	m.Disk = filepath.Join(imageDir, "disk.img")
 	w.machine = m

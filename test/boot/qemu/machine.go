@@ -28,6 +28,9 @@ type Machine struct {
 	Append         string // added to the kernel's command line
 	Console        string // a new file for what the guest writes to /dev/ttyS0
 
+	// Disks are further images, whatever is on them: /dev/vda and so on.
+	Disks []string
+
 	Manufacturer, Product, UUID string // what DMI says
 
 	// NICs are network devices of this process's namespace that the guest
@@ -66,6 +69,10 @@ func (m Machine) args(accel Accel, wires []wire) []string {
 		// the guest leaves as it is.
 		args = append(args, "-drive", "if=none,id=disk,format=raw,cache=unsafe,file="+escape(m.Disk),
 			"-device", "nvme,drive=disk,serial=1")
+	}
+	for i, disk := range m.Disks {
+		args = append(args, "-drive", fmt.Sprintf("if=none,id=disk%d,format=raw,cache=unsafe,file=%s", i, escape(disk)),
+			"-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d", i))
 	}
 	if dmi := m.dmi(); dmi != "" {
 		args = append(args, "-smbios", dmi)

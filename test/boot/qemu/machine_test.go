@@ -15,7 +15,7 @@ func TestArgs(t *testing.T) {
 		MemoryMB: 2048, CPUs: 1,
 	}.args(TCG, []wire{{"02:00:00:00:01:00", 3}, {"02:00:00:00:01:01", 4}})
 	for _, want := range [][]string{
-		{"-accel", "tcg,thread=multi", "-cpu", "Nehalem", "-smp", "1", "-m", "2048"},
+		{"-accel", "tcg,thread=multi", "-cpu", "Nehalem,cx16=off", "-smp", "1", "-m", "2048"},
 		{"-chardev", "file,id=console,path=/a,,b/console", "-serial", "chardev:console"},
 		{"-kernel", "/k", "-append", "root=/dev/nvme0n1 rw console=ttyS0 panic=-1 mitigations=off nm-cloud-seed=off"},
 		{"-initrd", "/i"},

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/doctor"
+)
+
+// The doctor examines every image before it is booted: what it says there has to
+// agree with what becomes of it.
+
+const (
+	doctorJSON = "doctor.json"
+	doctorText = "doctor.txt" // for a person who looks into it
+)
+
+// examine leaves the doctor's report on the image.
+func (w *world) examine() error {
+	r, err := doctor.Image(w.image.root)
+	if err != nil {
+		return err
+	}
+	data, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	var text bytes.Buffer
+	if err := r.Print(&text, func(_ doctor.State, text string) string { return text }); err != nil {
+		return err
+	}
+	return errors.Join(w.artifacts.WriteFile(doctorJSON, data, 0o644), w.artifacts.WriteFile(doctorText, text.Bytes(), 0o644))
+}
+
+// examined compares a report with what is expected of it: the problems and
+// warnings, as "problem ordering.deadlock".
+func examined(dir string, want []string) error {
+	data, err := os.ReadFile(filepath.Join(dir, doctorJSON))
+	if err != nil {
+		return err
+	}
+	var r doctor.Report
+	if err := json.Unmarshal(data, &r); err != nil {
+		return err
+	}
+	var got []string
+	for _, c := range r.Checks {
+		if c.State == doctor.Warning || c.State == doctor.Problem {
+			got = append(got, string(c.State)+" "+c.Name)
+		}
+	}
+	if len(r.Checks) == 0 || !slices.Equal(got, want) {
+		return fmt.Errorf("doctor: it finds %q, want %q", strings.Join(got, ", "), strings.Join(want, ", "))
+	}
+	return nil
+}

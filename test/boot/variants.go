@@ -1,0 +1,240 @@
+package main
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/datasource/cloudstack/vrtest"
+	"github.com/nm-cloud-seed/nm-cloud-seed/test/boot/qemu"
+	"github.com/nm-cloud-seed/nm-cloud-seed/test/lab"
+)
+
+// variants are images that differ from a plain Debian, and networks from a plain
+// one. Where the release makes no difference it is Debian 13.
+func variants() []scenario {
+	all := []scenario{
+		{
+			name: "trixie/dbus-broker", about: "dbus-broker instead of dbus-daemon",
+			suite: "trixie", packages: []string{"dbus-broker"}, files: inContainer,
+			boots: firstAndAgain(isActive("dbus-broker.service")),
+		},
+		{
+			// Debian's cloud-init conflicts with it since Debian 13.
+			name: "bookworm/firewalld", about: "a firewall that has to be up before the network",
+			suite: "bookworm", packages: []string{"firewalld", "netbase"}, files: inContainer,
+			boots: firstAndAgain(isActive("firewalld.service"), before("firewalld.service", "NetworkManager.service"), firewalled),
+		},
+		{
+			name: "trixie/resolved", about: "systemd-resolved, which NetworkManager tells the name servers",
+			suite: "trixie", packages: []string{"systemd-resolved"}, files: inContainer,
+			boots: firstAndAgain(isActive("systemd-resolved.service"), resolvedAnswers),
+		},
+		{
+			name: "bookworm/dhclient", about: "NetworkManager with dhclient as its DHCP plugin",
+			suite: "bookworm", packages: []string{"isc-dhcp-client"},
+			files: also(inContainer, "/etc/NetworkManager/conf.d/dhclient.conf", "[main]\ndhcp=dhclient\n"),
+			boots: firstAndAgain(saidBy(`NetworkManager.*Using DHCP client 'dhclient'`)),
+		},
+		{
+			name: "trixie/etc", about: "the image has its own cloud-init-network.service in /etc",
+			suite: "trixie", files: inContainer,
+			setup: "cp /usr/lib/systemd/system/cloud-init-network.service /etc/systemd/system/",
+			boots: firstAndAgain(generated("generator.early/cloud-init-network.service")),
+		},
+		{
+			name: "trixie/static", about: "a static profile: nobody asks for a lease",
+			suite: "trixie",
+			files: also(inContainer,
+				"/etc/cloud/cloud.cfg.d/97-no-network.cfg", "network: {config: disabled}\n",
+				"/etc/NetworkManager/system-connections/static.nmconnection", staticProfile),
+			boots: firstAndAgain(connectedBy("static")),
+		},
+		{
+			name: "trixie/first-nic", about: "two NICs, the virtual router on the first",
+			suite: "trixie", files: inContainer, nics: []lab.NIC{{}, {NonDefault: true}},
+			boots: firstAndAgain(from("eth0")),
+		},
+		{
+			name: "trixie/second-nic", about: "two NICs, the virtual router on the second",
+			suite: "trixie", files: inContainer, nics: []lab.NIC{{NonDefault: true}, {}}, router: 1,
+			boots: firstAndAgain(from("eth1")),
+		},
+	}
+	for _, suite := range []string{"bookworm", "trixie"} {
+		all = append(all, scenario{
+			name: suite + "/early", about: "ordering=early",
+			suite: suite, files: map[string]string{ourConfig: "[main]\nplatform=cloudstack\nordering=early\n"},
+			boots: firstAndAgain(generated("generator/NetworkManager.service.d/nm-cloud-seed.conf"), before("NetworkManager.service", "sysinit.target")),
+		})
+	}
+	all = append(all, rhel("bookworm"), rhel("trixie"))
+	for _, suite := range suites {
+		all = append(all, cleaned(suite), elsewhere(suite))
+	}
+	return append(all,
+		scenario{
+			name: "qemu/trixie/cycle", about: "units of the image that cannot be held",
+			suite: "trixie", virtual: cloudStack, setup: "systemctl enable site-network.service",
+			files: map[string]string{
+				"/etc/systemd/system/site-network.service": siteNetwork,
+				// What people try, and what alone would only be a cycle.
+				"/etc/systemd/system/cloud-init-network.service.d/wait.conf": "[Unit]\nAfter=NetworkManager-wait-online.service\n",
+			},
+			doctor: []string{"warning ordering.cycles", "warning ordering.not-held"},
+			boots: []boot{{what: "first boot", checks: plus(seeded, isActive("site-network.service"),
+				before("site-network.service", "cloud-init-network.service"),
+				saidBy(`nm-cloud-seed-generator.*not held .*: network.target before site-network.service before cloud-init-network.service`))}},
+		},
+		scenario{
+			// A container has no udev, which `netplan apply` needs.
+			name: "qemu/trixie/netplan", about: "netplan, with NetworkManager as its renderer",
+			suite: "trixie", packages: []string{"netplan.io"}, virtual: cloudStack,
+			files: map[string]string{"/etc/netplan/01-network-manager-all.yaml": "network: {version: 2, renderer: NetworkManager}\n"},
+			boots: firstAndAgain(saidBy(`policy: set 'netplan-`)),
+		},
+		scenario{
+			name: "qemu/sid/vmware", about: "no word of CloudStack but cloud-init's datasource_list",
+			suite: "sid", virtual: &qemu.Machine{Manufacturer: "VMware, Inc.", Product: "VMware7,1", UUID: "4229d5c6-51d1-4e4e-9d39-9ba64ed5d1ba"},
+			files: map[string]string{"/etc/cloud/cloud.cfg.d/99-cloudstack.cfg": "datasource_list: [ CloudStack ]\n"},
+			boots: []boot{{what: "first boot", checks: seeded}},
+		},
+		scenario{
+			name: "qemu/bookworm/mounts", about: "user-data that makes a file system on a second disk and mounts it",
+			suite: "bookworm", virtual: cloudStack, disk: true,
+			userData: userData + bootCommands + mountUserData,
+			boots:    firstAndAgain(mounted),
+		},
+	)
+}
+
+// firstAndAgain are a first boot and a reboot, with further checks.
+func firstAndAgain(more ...check) []boot {
+	return []boot{
+		{what: "first boot", checks: plus(seeded, more...)},
+		{what: "reboot", checks: plus(again, more...)},
+	}
+}
+
+// also adds files, by name and text.
+func also(files map[string]string, more ...string) map[string]string {
+	files = maps.Clone(files)
+	for pair := range slices.Chunk(more, 2) {
+		files[pair[0]] = pair[1]
+	}
+	return files
+}
+
+const staticProfile = `[connection]
+id=static
+type=ethernet
+interface-name=eth0
+[ipv4]
+method=manual
+address1=10.1.1.100/24,10.1.1.1
+dns=10.1.1.1;
+dns-search=` + domain + `;
+[ipv6]
+method=disabled
+`
+
+// siteNetwork has an order of its own in mind: who holds network.target until
+// cloud-init is done turns it round.
+const siteNetwork = `[Unit]
+Description=What a site does to its network before cloud-init uses it
+After=network.target
+Before=cloud-init-network.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/bin/true
+
+[Install]
+WantedBy=multi-user.target
+`
+
+const mountUserData = `fs_setup:
+- {label: data, filesystem: ext4, device: /dev/vda, partition: none}
+mounts:
+- [/dev/vda, /data]
+`
+
+// foreignGateway is a shared network whose gateway is a router of the site's, and
+// whose DNS is, too.
+var foreignGateway = lab.NIC{
+	Router:      netip.MustParseAddr("10.1.1.254"),
+	ExtraAddrs:  []netip.Prefix{netip.MustParsePrefix("10.1.1.254/24")},
+	HostRecords: records(0),
+	DNS:         []netip.Addr{netip.MustParseAddr("10.1.1.1")},
+}
+
+// rhel has cloud-init's units as the RHEL family has them: cloud-init's
+// templates in systemd/, rendered for rhel. The network stage is no longer before
+// sysinit.target, so services that do not wait for it see nothing of it, with us
+// or without. The gateway is not the virtual router: where it is, cloud-init
+// needs nobody there.
+func rhel(suite string) scenario {
+	const units = "cd /usr/lib/systemd/system; " +
+		`sed -i -e '/^DefaultDependencies=no$/d' -e '/^Before=\(sysinit\|shutdown\)\.target$/d' -e '/^Conflicts=shutdown\.target$/d' ` +
+		`-e 's/^After=networking\.service$/After=NetworkManager.service\nAfter=NetworkManager-wait-online.service/' $STAGE; ` +
+		`sed -i -e 's/^Before=sysinit\.target$/Before=firewalld.target/' cloud-init-local.service; ` +
+		`! [ -e cloud-init-main.service ] || sed -i -e 's/^DefaultDependencies=no$/&\nRequires=dbus.socket\nAfter=dbus.socket/' cloud-init-main.service`
+	stage := map[string]string{"bookworm": "cloud-init.service", "trixie": "cloud-init-network.service"}[suite]
+	return scenario{
+		name: suite + "/rhel", about: "cloud-init's units as in the RHEL family, a gateway that is not the virtual router",
+		suite: suite, files: inContainer,
+		setup: "STAGE=" + stage + "; " + units,
+		nics:  []lab.NIC{foreignGateway}, userData: userData,
+		boots: []boot{
+			{what: "first boot", checks: plus(but(seeded, "probes"), onlyLinks)},
+			{what: "reboot", checks: plus(but(again, "probes"), onlyLinks)},
+		},
+	}
+}
+
+// cleaned is a VM that becomes a template, and the first VM made of that.
+func cleaned(suite string) scenario {
+	return scenario{
+		name: suite + "/clean", about: "a used image, cleaned, becomes another VM",
+		suite: suite, files: also(inContainer, guestReport+"/clean", ""),
+		remove: tried[suite],
+		boots: []boot{
+			{what: "first boot", checks: plus(seeded, nothingLeft)},
+			{what: "another VM", vm: otherVM, checks: renewed},
+		},
+	}
+}
+
+// elsewhere is an image that was booted off CloudStack, for instance where it
+// was made: cloud-init has a datasource there that says nothing.
+func elsewhere(suite string) scenario {
+	return scenario{
+		name: suite + "/elsewhere", about: "an image that was booted off CloudStack, then on it",
+		suite: suite, remove: tried[suite],
+		boots: []boot{
+			{what: "off CloudStack", cmdline: []string{noDatasource}, checks: plus(healthy, unborn, inert[0])},
+			{what: "on CloudStack", cmdline: force, checks: plus(seeded, another)},
+		},
+	}
+}
+
+const noDatasource = "ci.ds=None"
+
+// tried is what cloud-init since 25.2 would try by itself with: see rebooted.
+var tried = map[string][]string{"sid": {"dhcpcd-base"}}
+
+// What CloudStack says of another VM.
+const (
+	otherInstance = "0b1c7f6e-6b0f-4a53-8a3c-8f9f0c6b1d77"
+	otherHostname = "db-1"
+	otherKey      = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFb6d8ZCoV0DCnvyMLOKk1cBTqfVTFsMxkfx5RrE5yAJ other@example.org"
+)
+
+func otherVM(vm *vrtest.VM) {
+	for key, value := range map[string]string{
+		"instance-id": otherInstance, "vm-id": otherInstance, "local-hostname": otherHostname, "public-keys": otherKey,
+	} {
+		vm.Set(key, value)
+	}
+}
