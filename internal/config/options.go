@@ -49,7 +49,7 @@ func Options() []Option {
 	}, {
 		Section: "main", Key: "platform", Default: string(PlatformAuto),
 		Values: "auto, cloudstack or none",
-		Doc:    "whether this is a CloudStack VM; auto asks the firmware (DMI)",
+		Doc:    "whether this is a CloudStack VM; auto asks the firmware (DMI) and cloud-init's datasource_list",
 		set: func(c *Config, value string) error {
 			return oneOf(&c.Platform, value, PlatformAuto, PlatformCloudStack, PlatformNone)
 		},
