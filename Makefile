@@ -5,11 +5,12 @@ LINT     = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.1
 PARALLEL = 8 # lab tests mostly wait
 FUZZTIME ?= 10s
 BOOT    ?= # options of test/boot, such as -run sid
+IMAGES  ?= # which of docs/images.md's ways: names, or all
 BINARY  ?= build/nm-cloud-seed
 ARCHES  ?= amd64 arm64
 DIST    ?= dist
 
-.PHONY: help build packages no-packages demo test test-user test-boot lint fuzz bench needs-demo needs-test needs-boot clean
+.PHONY: help build packages no-packages demo test test-user test-boot test-images lint fuzz bench needs-demo needs-test needs-boot needs-images clean
 
 help: ## show this help
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -17,10 +18,10 @@ help: ## show this help
 build: ## build build/nm-cloud-seed, static and stripped
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BINARY) ./cmd/nm-cloud-seed
 
-packages: no-packages $(ARCHES:%=package-%) ## build static binaries and Debian packages in dist/
+packages: no-packages $(ARCHES:%=package-%) ## build static binaries, debs and rpms in dist/
 
 no-packages: # of an older version
-	rm -f $(DIST)/*.deb
+	rm -f $(DIST)/*.deb $(DIST)/*.rpm
 
 package-%: no-packages
 	GOOS=linux GOARCH=$* $(MAKE) --no-print-directory build BINARY=$(DIST)/nm-cloud-seed-linux-$*
@@ -43,6 +44,11 @@ test-boot: needs-boot ## boot Debian 12, 13 and sid with and without the package
 	$(GO) build -o build/boot/boot ./test/boot
 	build/boot/boot $(BOOT) build/boot/*.deb
 
+test-images: needs-images ## do what docs/images.md says and check the images
+	rm -rf build/images && mkdir -p build/images
+	$(MAKE) --no-print-directory packages ARCHES=amd64 DIST=build/images
+	$(GO) run ./test/images build/images $(IMAGES)
+
 lint: ## golangci-lint with the project's rules
 	$(LINT) run ./...
 
@@ -58,10 +64,13 @@ needs-demo:
 	@test/packages network-manager dbus dnsmasq-base iproute2
 
 needs-test:
-	@test/packages network-manager dbus dnsmasq-base iproute2 mmdebstrap python3-yaml gcc libc6-dev systemd lintian mandoc shellcheck qemu-system-x86 e2fsprogs
+	@test/packages network-manager dbus dnsmasq-base iproute2 mmdebstrap python3-yaml gcc libc6-dev systemd lintian rpm mandoc shellcheck qemu-system-x86 e2fsprogs
 
 needs-boot:
 	@test/packages dbus dnsmasq-base iproute2 network-manager mmdebstrap systemd-container qemu-system-x86 e2fsprogs
+
+needs-images:
+	@test/packages mmdebstrap util-linux
 
 clean: ## remove what was built
 	rm -rf build dist

@@ -207,6 +207,15 @@ var cases = []struct {
 		skip("ordering.held", "ordering.plan"),
 		skip("ordering.not-held", "ordering.plan"),
 	}},
+	{"half an rpm", map[string]string{"usr/bin/apt-get": "-", "usr/bin/nm-cloud-seed": "-"}, []Check{
+		{"nm-cloud-seed.installed", Problem, "not complete, without /usr/bin/nm-cloud-seed", nil, "install nm-cloud-seed-*.rpm in the image"},
+		skip("nm-cloud-seed.configuration", "nm-cloud-seed.installed"),
+		skip("nm-cloud-seed.switched-on", "nm-cloud-seed.installed"),
+		skip("nm-cloud-seed.drop-in", "nm-cloud-seed.installed"),
+		skip("ordering.plan", "nm-cloud-seed.installed"),
+		skip("ordering.held", "ordering.plan"),
+		skip("ordering.not-held", "ordering.plan"),
+	}},
 	{"the service masked", map[string]string{"etc/systemd/system/nm-cloud-seed.service": link + "/dev/null"}, []Check{
 		{"nm-cloud-seed.installed", Problem, "nm-cloud-seed.service is masked by /etc/systemd/system/nm-cloud-seed.service", nil, "systemctl --root=/image unmask nm-cloud-seed.service"},
 		skip("nm-cloud-seed.configuration", "nm-cloud-seed.installed"),
@@ -264,6 +273,9 @@ var cases = []struct {
 		{"ordering.plan", Problem, "nm-cloud-seed changes nothing", []string{"cloud-init's network stage cannot wait for NetworkManager, nothing is changed: NetworkManager.service before cloud-init.service before NetworkManager.service", "ordering=early would make a cycle, too: NetworkManager.service before nm-cloud-seed.service before cloud-init.service before NetworkManager.service"}, "take the order away that is in its way"},
 		skip("ordering.held", "ordering.plan"),
 		skip("ordering.not-held", "ordering.plan"),
+	}},
+	{"no machine-id", map[string]string{"etc/machine-id": "-"}, []Check{
+		{"left-overs.machine-id", Warning, "there is no /etc/machine-id: systemd, which starts on a read-only disk, cannot make one", nil, "truncate -s 0 /image/etc/machine-id"},
 	}},
 	{"cloud-init has run", map[string]string{"var/lib/cloud/instance": link + "/var/lib/cloud/instances/x", "etc/machine-id": "0123456789abcdef0123456789abcdef\n"}, []Check{
 		{"left-overs.instance", Warning, "cloud-init has run in this image: /var/lib/cloud/instance", nil, "chroot /image cloud-init clean --logs"},

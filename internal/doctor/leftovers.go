@@ -26,10 +26,13 @@ func (i *image) ownSeed() Check {
 }
 
 func (i *image) machineID() Check {
-	switch id := strings.TrimSpace(i.read("etc/machine-id")); id {
-	case "", "uninitialized":
+	fix := "truncate -s 0 " + i.root + "/etc/machine-id"
+	switch id := strings.TrimSpace(i.read("etc/machine-id")); {
+	case !i.exists("etc/machine-id"):
+		return warning("there is no /etc/machine-id: systemd, which starts on a read-only disk, cannot make one", fix)
+	case id == "", id == "uninitialized":
 		return ok("empty: each VM makes its own")
 	default:
-		return warning("/etc/machine-id is set: all VMs of this image have the same", "truncate -s 0 "+i.root+"/etc/machine-id")
+		return warning("/etc/machine-id is set: all VMs of this image have the same", fix)
 	}
 }

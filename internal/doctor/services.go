@@ -94,7 +94,10 @@ func (i *image) ours() Check {
 			missing = append(missing, "/"+name)
 		}
 	}
-	install := "cp nm-cloud-seed_*.deb " + i.root + "/tmp/nm-cloud-seed.deb && " + i.chroot("apt-get install --reinstall -y /tmp/nm-cloud-seed.deb")
+	install := "install nm-cloud-seed-*.rpm in the image"
+	if i.program("apt-get") {
+		install = "cp nm-cloud-seed_*.deb " + i.root + "/tmp/nm-cloud-seed.deb && " + i.chroot("apt-get install --reinstall -y /tmp/nm-cloud-seed.deb")
+	}
 	switch {
 	case len(missing) == 4:
 		return problem("the package is not installed", install)

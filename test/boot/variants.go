@@ -88,10 +88,11 @@ func variants() []scenario {
 		},
 		scenario{
 			// A container has no udev, which `netplan apply` needs.
-			name: "qemu/trixie/netplan", about: "netplan, with NetworkManager as its renderer",
-			suite: "trixie", packages: []string{"netplan.io"}, virtual: cloudStack,
+			name: "qemu/trixie/netplan", about: "netplan, with NetworkManager as its renderer; and a second disk",
+			suite: "trixie", packages: []string{"netplan.io", "e2fsprogs"}, virtual: cloudStack,
+			disk: true, userData: userData + bootCommands + mountUserData,
 			files: map[string]string{"/etc/netplan/01-network-manager-all.yaml": "network: {version: 2, renderer: NetworkManager}\n"},
-			boots: firstAndAgain(saidBy(`policy: set 'netplan-`)),
+			boots: firstAndAgain(saidBy(`policy: set 'netplan-`), mounted),
 		},
 		scenario{
 			name: "qemu/sid/vmware", about: "no word of CloudStack but cloud-init's datasource_list",
