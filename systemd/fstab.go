@@ -15,7 +15,7 @@ const maxMounts = 1024
 // fstab stands for systemd-fstab-generator(8): the units it makes of /etc/fstab
 // and what pulls them in.
 func (r *reader) fstab(into *dir) {
-	name, err := r.links.resolve("etc/fstab")
+	name, err := r.links.Resolve("etc/fstab")
 	var data []byte
 	if err == nil {
 		data, err = rootfs.Read(r.fsys, name, maxFileSize)

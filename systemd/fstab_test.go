@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/rootfs"
 	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
@@ -49,11 +51,11 @@ few
 		t.Fatalf("%v (install the package systemd)\n%s", err, text)
 	}
 	there := newDir(normalDir)
-	r := &reader{fsys: os.DirFS(dir), links: links{os.DirFS(dir), make(map[string]string)}, notes: new(notes)}
+	r := &reader{fsys: os.DirFS(dir), links: rootfs.NewLinks(os.DirFS(dir)), notes: new(notes)}
 	r.readDir(there, "out")
 	here := newDir(normalDir)
 	fsys := fstest.MapFS{"etc/fstab": {Data: []byte(fstab)}}
-	(&reader{fsys: fsys, links: links{fsys, make(map[string]string)}, notes: new(notes)}).fstab(here)
+	(&reader{fsys: fsys, links: rootfs.NewLinks(fsys), notes: new(notes)}).fstab(here)
 	if diff := cmp.Diff(summary(there), summary(here)); diff != "" {
 		t.Error("there (-), here (+):", diff)
 	}

@@ -63,6 +63,11 @@ func TestPlan(t *testing.T) {
 			files:  append([]string{"cloud-init-network.service", "cloud-init.service"}, moved...),
 		},
 		{
+			name: "all stages in one process, a systemd without early sessions", suite: "trixie",
+			change: map[string]string{lib + "capsule@.service": ""},
+			files:  append([]string{"cloud-init-network.service"}, links...),
+		},
+		{
 			name: "one name is an alias", suite: "trixie",
 			change: map[string]string{etc + "cloud-init.service": "-> /usr/lib/systemd/system/cloud-init-network.service"},
 			files:  append([]string{"cloud-init-network.service"}, moved...),

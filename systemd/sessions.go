@@ -1,19 +1,26 @@
 package systemd
 
+import "slices"
+
 // sessionClass is for pam_systemd(8), in the process that runs the network stage
 // and in all that it starts. Usually a session waits for
 // systemd-user-sessions.service, which waits for the stage: su(1) in a bootcmd
-// would stall until logind gives up. This class does not wait. systemd before
-// 256 does not know it and refuses at once, and su goes on without a session:
-// as with the stock order, where there is no logind yet.
+// would stall until logind gives up, for ordinary users and, since systemd 256,
+// for root. This class does not wait. Older versions refuse it at once, and su
+// goes on without a session: as with the stock order, where there is no logind
+// yet.
 const sessionClass = "XDG_SESSION_CLASS=user-early"
 
 const logind = "systemd-logind.service"
 
-// sessions sets it: since cloud-init 24.3, one process does all stages.
+// sessions sets it. Since cloud-init 24.3, one process does all stages: there the
+// class has to be a good one, as later stages' sessions are to be had.
 func (u *Units) sessions() []File {
 	processes := u.NetworkStages()
 	if main := u.unit("cloud-init-main.service"); main != nil {
+		if !u.knowsEarly() {
+			return nil
+		}
 		processes = []string{main.id}
 	}
 	var all []File
@@ -21,4 +28,9 @@ func (u *Units) sessions() []File {
 		all = append(all, File{Name: id + ".d/" + dropinName, Text: "# Made by nm-cloud-seed-generator(8).\n[Service]\nEnvironment=" + sessionClass + "\n"})
 	}
 	return all
+}
+
+// knowsEarly says whether systemd knows the class, by a unit that is as old.
+func (u *Units) knowsEarly() bool {
+	return slices.ContainsFunc(u.dirs, func(d *dir) bool { return d.files["capsule@.service"] != nil })
 }

@@ -58,7 +58,7 @@ type Units struct {
 // is skipped and noted; an error is that there are no units at all. The root is
 // only named in notes: "" for the running system.
 func Load(fsys fs.FS, root string) (*Units, error) {
-	r := &reader{fsys: fsys, root: root, links: links{fsys, make(map[string]string)}, notes: new(notes)}
+	r := &reader{fsys: fsys, root: root, links: rootfs.NewLinks(fsys), notes: new(notes)}
 	dirs := r.read()
 	empty := true
 	for _, d := range dirs {

@@ -85,7 +85,7 @@ func (d *dir) put(name string, f *file) {
 type reader struct {
 	fsys  fs.FS
 	root  string
-	links links
+	links *rootfs.Links
 	files int
 	bytes int
 	real  map[string]bool // where the directories of the search path really are
@@ -127,7 +127,7 @@ func (r *reader) read() []*dir {
 	where := make(map[string]string)
 	r.real = map[string]bool{earlyDir: true, normalDir: true}
 	for _, name := range searchPath {
-		real, err := r.links.resolve(name)
+		real, err := r.links.Resolve(name)
 		if err != nil || r.real[real] || real != name && slices.Contains(searchPath, real) {
 			continue // as /lib, where it is a link to /usr/lib
 		}
@@ -157,7 +157,7 @@ func (r *reader) readDir(d *dir, real string) {
 }
 
 func (r *reader) readSub(d *dir, parent, name string) {
-	real, err := r.links.resolve(parent + "/" + name)
+	real, err := r.links.Resolve(parent + "/" + name)
 	if err != nil {
 		return
 	}
@@ -187,12 +187,12 @@ func (r *reader) file(real string, e fs.DirEntry, shown string, isUnit bool) *fi
 	name := real + "/" + e.Name()
 	if e.Type()&fs.ModeSymlink != 0 {
 		// A link into the search path is an alias, any other one a unit file that lies elsewhere.
-		if dir, base := path.Split(r.links.target(name)); isUnit && r.real[path.Clean(dir)] {
+		if dir, base := path.Split(r.links.Target(name)); isUnit && r.real[path.Clean(dir)] {
 			f.alias = base
 			return f
 		}
 		var err error
-		if name, err = r.links.walk(name); err != nil {
+		if name, err = r.links.Walk(name); err != nil {
 			f.broken = true
 			return f
 		}

@@ -57,6 +57,8 @@ func TestGenerate(t *testing.T) {
 		{"forced", map[string]string{"sys/class/dmi/id/product_name": "-", "proc/cmdline": "nm-cloud-seed=force\n"}, all, ""},
 		{"platform=cloudstack", map[string]string{"sys/class/dmi/id/product_name": "-", "etc/nm-cloud-seed.conf": "[main]\nplatform=cloudstack\n"}, all, ""},
 		{"VMware", map[string]string{"sys/class/dmi/id/product_name": "VMware7,1\n", "etc/cloud/cloud.cfg": "{}\n", "etc/cloud/cloud.cfg.d/99.cfg": "datasource_list: [ CloudStack ]\n"}, all, ""},
+		{"a list on QEMU's own machine", map[string]string{"sys/class/dmi/id/product_name": "Standard PC (Q35 + ICH9, 2009)\n", "etc/cloud/cloud.cfg": "datasource_list: [ CloudStack ]\n"}, nil, ""},
+		{"a list and no firmware", map[string]string{"sys/class/dmi/id/product_name": "-", "etc/cloud/cloud.cfg": "datasource_list: [ CloudStack ]\n"}, all, ""},
 		{"VMware on several clouds", map[string]string{"sys/class/dmi/id/product_name": "VMware7,1\n", "etc/cloud/cloud.cfg": "datasource_list: [ VMware, CloudStack ]\n"}, nil, ""},
 		{"platform=none", map[string]string{"etc/nm-cloud-seed.conf": "[main]\nplatform=none\n"}, nil, ""},
 		{"ordering=off", map[string]string{"etc/nm-cloud-seed.conf": "[main]\nordering=off\n"}, nil, ""},

@@ -38,6 +38,13 @@ func ReadPlatform(root string) Platform {
 // cloud-init's ds-identify and DataSourceCloudStack.
 func (p Platform) CloudStack() bool { return strings.HasPrefix(p.Product, "CloudStack") }
 
+// Silent says whether this may be a CloudStack VM of whose firmware nothing can
+// be learned: on the hypervisors that CloudStack runs besides KVM it names the
+// hypervisor (VMware, Xen, Hyper-V), and in some VMs and containers there is none.
+func (p Platform) Silent() bool {
+	return p.Product == "" || strings.HasPrefix(p.Product, "VMware") || p.Product == "HVM domU" || p.Product == "Virtual Machine"
+}
+
 // InstanceUUID is the instance-id that the VR must have for this machine, where
 // that is known: only on KVM is the product UUID the VM's.
 func (p Platform) InstanceUUID() string {

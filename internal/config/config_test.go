@@ -142,7 +142,7 @@ func TestLoadRoot(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for link, target := range map[string]string{"l.conf": "real", "n.conf": "/dev/null", "out.conf": "/etc/passwd"} {
+	for link, target := range map[string]string{"l.conf": "real", "n.conf": "/dev/null", "out.conf": "/etc/passwd"} { // not the host's
 		if err := os.Symlink(target, filepath.Join(root, etcD, link)); err != nil {
 			t.Fatal(err)
 		}
@@ -154,7 +154,6 @@ func TestLoadRoot(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{
 		root + `/usr/lib/nm-cloud-seed/conf.d/a.conf:2: bad value "5" of deadline in [main] (want whole seconds from 10 to 3600)`,
-		root + "/etc/nm-cloud-seed.conf.d/out.conf: path escapes from parent",
 	}, lines(t, err)); diff != "" {
 		t.Errorf("errors (-want +got):\n%s", diff)
 	}

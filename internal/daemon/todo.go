@@ -33,17 +33,27 @@ func NothingToDo(root string, cfg config.Config) (reason string, warnings []stri
 	case override == config.OverrideForce: // then the platform does not matter
 	case cfg.Platform == config.PlatformNone:
 		return "switched off in the configuration (platform=none)", warnings
-	case cfg.Platform == config.PlatformAuto && !platform.CloudStack() && !(cloudinit.Files{Root: root}).OnlyCloudStack():
+	case cfg.Platform == config.PlatformAuto && !platform.CloudStack() && !listed(root, platform):
 		name := "has no DMI product name"
 		if platform.Product != "" {
 			name = fmt.Sprintf("is a %q by its DMI product name", platform.Product)
 		}
-		return "the machine " + name + ", not on CloudStack (datasource_list: [ CloudStack ] in cloud-init's configuration, or platform=cloudstack in ours, overrides that)", warnings
+		how := "platform=cloudstack in the configuration overrides that"
+		if platform.Silent() {
+			how = "datasource_list: [ CloudStack ] in cloud-init's configuration, or platform=cloudstack in ours, overrides that"
+		}
+		return "the machine " + name + ", not on CloudStack (" + how + ")", warnings
 	}
 	if reason := (cloudinit.Files{Root: root}).Disabled(cmdline); reason != "" {
 		return "cloud-init is disabled: " + reason, warnings
 	}
 	return "", warnings
+}
+
+// listed says whether cloud-init's configuration says that this is CloudStack,
+// where the firmware cannot.
+func listed(root string, platform cloudstack.Platform) bool {
+	return platform.Silent() && cloudinit.Files{Root: root}.OnlyCloudStack()
 }
 
 // nothingToDo is step 1: NothingToDo, and what cloud-init has found out since.

@@ -20,8 +20,8 @@ var (
 )
 
 // Open gives the files below root; "" is the running system. Below any other
-// root, links that lead out of it are errors: an image must not make us read
-// the files of the host. Call done when finished.
+// root, links lead where they would if it were the running system's: an image
+// cannot make us read the files of the host. Call done when finished.
 func Open(root string) (fsys fs.FS, done func(), err error) {
 	if root == "" {
 		return os.DirFS("/"), func() {}, nil
@@ -30,7 +30,7 @@ func Open(root string) (fsys fs.FS, done func(), err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot open root directory: %w", err)
 	}
-	return r.FS(), func() { _ = r.Close() }, nil
+	return image{r.FS(), NewLinks(r.FS())}, func() { _ = r.Close() }, nil
 }
 
 // Read reads a regular file of at most limit bytes. The name has no leading

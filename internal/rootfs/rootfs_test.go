@@ -21,6 +21,7 @@ func TestRead(t *testing.T) {
 	}
 	for link, target := range map[string]string{
 		"relative": "five", "absolute": outside + "/secret", "up": "../" + filepath.Base(outside) + "/secret", "dangling": "nowhere",
+		"rooted": "/five", "above": "../../five", "dir": "/", "loop": "/loop",
 	} {
 		if err := os.Symlink(target, filepath.Join(root, link)); err != nil {
 			t.Fatal(err)
@@ -48,8 +49,14 @@ func TestRead(t *testing.T) {
 		{"dangling", "", fs.ErrNotExist, ""},
 		{"missing", "", fs.ErrNotExist, ""},
 		{"five/x", "", syscall.ENOTDIR, ""},
-		{"absolute", "", nil, "escapes"},
-		{"up", "", nil, "escapes"},
+		// Of the host's files, none.
+		{"absolute", "", fs.ErrNotExist, ""},
+		{"up", "", fs.ErrNotExist, ""},
+		{"rooted", "12345", nil, ""},
+		{"above", "12345", nil, ""},
+		{"dir/five", "12345", nil, ""},
+		{"dir/rooted", "12345", nil, ""},
+		{"loop", "", nil, "too many"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := Read(fsys, tt.name, 5)
@@ -120,5 +127,34 @@ func TestList(t *testing.T) {
 	// Which of them is up to the file system.
 	if entries, err := List(fsys, "full", 2); len(entries) != 2 || !errors.Is(err, ErrTooBig) {
 		t.Errorf("%d entries, %v", len(entries), err)
+	}
+}
+
+// What is asked of a link itself, not of what it leads to.
+func TestLinkItself(t *testing.T) {
+	root := t.TempDir()
+	if err := os.Mkdir(filepath.Join(root, "real"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for link, target := range map[string]string{"dir": "/real", "real/x": "/dev/null"} {
+		if err := os.Symlink(target, filepath.Join(root, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fsys, done, err := Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	for _, name := range []string{"real/x", "dir/x"} {
+		if to, err := fs.ReadLink(fsys, name); to != "/dev/null" {
+			t.Errorf("%s: %q, %v", name, to, err)
+		}
+		if info, err := fs.Lstat(fsys, name); err != nil || info.Mode().Type() != fs.ModeSymlink {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+	if entries, err := List(fsys, "dir", 9); len(entries) != 1 {
+		t.Errorf("%v, %v", entries, err)
 	}
 }
