@@ -21,7 +21,7 @@ func finish(out io.Writer, results [][]result, artifacts string, o options) erro
 	for _, boots := range results {
 		all = append(all, boots...)
 	}
-	fmt.Fprint(out, "\n"+table(all, colour))
+	fmt.Fprint(out, "\nseconds since the first process started (in all: until power off)\n"+table(all, colour))
 	for _, boots := range results { // not before the table, which reads what they left
 		if verdictWord(boots) != "ok" || o.keep || o.artifacts != "" {
 			continue

@@ -101,6 +101,12 @@ func variants() []scenario {
 			boots: []boot{{what: "first boot", checks: seeded}},
 		},
 		scenario{
+			name: "qemu/bookworm/xen", about: "the same on Xen",
+			suite: "bookworm", virtual: &qemu.Machine{Manufacturer: "Xen", Product: "HVM domU", UUID: "5c1d9b5e-8f0b-6a43-9d2b-2f1f6c3a7e10"},
+			files: map[string]string{"/etc/cloud/cloud.cfg.d/99-cloudstack.cfg": "datasource_list: [ CloudStack ]\n"},
+			boots: []boot{{what: "first boot", checks: seeded}},
+		},
+		scenario{
 			name: "qemu/bookworm/mounts", about: "user-data that makes a file system on a second disk and mounts it",
 			suite: "bookworm", virtual: cloudStack, disk: true,
 			userData: userData + bootCommands + mountUserData,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -70,8 +71,8 @@ func ends(r *report) error {
 	if r.outcome.Error != "" {
 		return errors.New(brief(r.outcome.Error))
 	}
-	if !r.has("complete") {
-		return errors.New("the report is incomplete")
+	if !r.has("complete") || r.has("units.stderr") {
+		return fmt.Errorf("the report is incomplete: %s", cmp.Or(brief(r.text("units.stderr")), "it was cut off"))
 	}
 	return nil
 }
@@ -86,7 +87,8 @@ func stalls(r *report) error {
 		return nil
 	}
 	for name, u := range r.units {
-		from, to := u.time("InactiveExitTimestampMonotonic"), u.time("ActiveEnterTimestampMonotonic")
+		from := u.time("InactiveExitTimestampMonotonic")
+		to := cmp.Or(u.time("ActiveEnterTimestampMonotonic"), u.time("InactiveEnterTimestampMonotonic")) // or it never was active
 		if from > 0 && to-from >= stallLimit {
 			return fmt.Errorf("%s took %v to start", name, (to - from).Round(time.Millisecond))
 		}

@@ -58,10 +58,13 @@ func gone(r *report) error {
 // stage. That it was there is what Debian 12 and 13 find their datasource by.
 func cleared(r *report) error {
 	left, err := fs.ReadDir(r.files, "netif/leases")
-	if err != nil && !errors.Is(err, fs.ErrNotExist) || len(left) > 0 {
-		return fmt.Errorf("there are still leases of systemd-networkd: %v, %w", left, err)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	return nil
+	if len(left) > 0 {
+		return fmt.Errorf("there are still leases of systemd-networkd: %v", left)
+	}
+	return err
 }
 
 // temporaryStays: our connection is the only one. It stays when the service has

@@ -63,6 +63,13 @@ func TestEachCheckCanFail(t *testing.T) {
 			t.Errorf("%s: %q found something", name, got)
 		}
 	}
+	never := sample(t, "good", nil).text("units") + "\n\nId=x.service\nInactiveExitTimestampMonotonic=1000000\nActiveEnterTimestampMonotonic=0\nInactiveEnterTimestampMonotonic=26000000\n"
+	if got := wrong(sample(t, "good", map[string]string{"units": never}), seeded); !slices.Equal(got, []string{"stalls"}) {
+		t.Errorf("a unit that took long to fail: %q found something", got)
+	}
+	if got := wrong(sample(t, "good", map[string]string{"units.stderr": "exit status 124\n"}), seeded); !slices.Equal(got, []string{"ends"}) {
+		t.Errorf("a cut report: %q found something", got)
+	}
 	if n := len(seeded); n != 20 {
 		t.Errorf("there are %d checks of a good boot: a new one needs a line above", n)
 	}

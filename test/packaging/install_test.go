@@ -28,8 +28,6 @@ drwxr-xr-x 0:0 /usr
 drwxr-xr-x 0:0 /usr/bin
 -rwxr-xr-x 0:0 /usr/bin/nm-cloud-seed
 drwxr-xr-x 0:0 /usr/lib
-drwxr-xr-x 0:0 /usr/lib/NetworkManager
-drwxr-xr-x 0:0 /usr/lib/NetworkManager/dispatcher.d
 drwxr-xr-x 0:0 /usr/lib/nm-cloud-seed
 drwxr-xr-x 0:0 /usr/lib/nm-cloud-seed/conf.d
 drwxr-xr-x 0:0 /usr/lib/systemd
@@ -39,9 +37,6 @@ Lrwxrwxrwx 0:0 /usr/lib/systemd/system-generators/nm-cloud-seed-generator -> ../
 -rw-r--r-- 0:0 /usr/lib/systemd/system/nm-cloud-seed-cleanup.service
 -rw-r--r-- 0:0 /usr/lib/systemd/system/nm-cloud-seed.service
 drwxr-xr-x 0:0 /usr/share
-drwxr-xr-x 0:0 /usr/share/dbus-1
-drwxr-xr-x 0:0 /usr/share/dbus-1/system-services
-drwxr-xr-x 0:0 /usr/share/dbus-1/system.d
 drwxr-xr-x 0:0 /usr/share/doc
 drwxr-xr-x 0:0 /usr/share/doc/nm-cloud-seed
 -rw-r--r-- 0:0 /usr/share/doc/nm-cloud-seed/changelog.gz
