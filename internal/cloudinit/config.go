@@ -38,9 +38,10 @@ type Config struct {
 	Datasources Setting // datasource_list
 	Network     Setting // network.config, which is "disabled" or nothing we know
 	Renderers   Setting // system_info.network.renderers
-	// Identified is datasource_list once more, as cloud-init's generator
-	// (ds-identify) reads it, which decides: a shell script that does not know
-	// YAML, only lists on one line.
+	// Identified is datasource_list once more, as the generator (ds-identify) of
+	// every cloud-init reads it, which decides: a shell script that does not know
+	// YAML, only lists on one line. Without Values, At is a line that some of them
+	// stumble over.
 	Identified Setting
 	Notes      []string // what cloud-init or we cannot read, and skip
 }
@@ -53,9 +54,9 @@ type Setting struct {
 
 // OnlyCloudStack says whether cloud-init is told to use the CloudStack
 // datasource without looking whether this is a CloudStack VM: where the list has
-// nothing else, but for None at its end, ds-identify does not look. VMware and
-// Xen need that, as their firmware does not name CloudStack. It takes no YAML,
-// and some 50 µs.
+// nothing else, it does not look. (Nor does ds-identify with None at the end, but
+// since 25.2 the datasource does.) VMware and Xen need that, as their firmware
+// does not name CloudStack. It takes no YAML, and less than 0.1 ms.
 func (f Files) OnlyCloudStack() bool {
 	var c Config
 	_ = f.each(&c, func(string, []byte) {})
@@ -64,8 +65,7 @@ func (f Files) OnlyCloudStack() bool {
 
 // OnlyCloudStack is the same for a configuration that has been read.
 func (c Config) OnlyCloudStack() bool {
-	list := c.Identified.Values
-	return slices.Equal(list, []string{"CloudStack"}) || slices.Equal(list, []string{"CloudStack", "None"})
+	return slices.Equal(c.Identified.Values, []string{"CloudStack"})
 }
 
 // Config reads the configuration as cloud-init does (read_conf_with_confd in
@@ -100,7 +100,11 @@ func (f Files) each(c *Config, do func(path string, data []byte)) error {
 	}
 	defer done()
 	total := 0
-	for i, name := range configFiles(fsys) {
+	names, err := configFiles(fsys)
+	if err != nil {
+		c.Notes = append(c.Notes, fmt.Sprintf("cannot list /%s: %s", configDir, reason(err)))
+	}
+	for i, name := range names {
 		path := "/" + name
 		data, err := rootfs.Read(fsys, name, maxConfigFile)
 		switch {
@@ -122,16 +126,19 @@ func (f Files) each(c *Config, do func(path string, data []byte)) error {
 	return nil
 }
 
-// configFiles are the files' names, in their order.
-func configFiles(fsys fs.FS) []string {
+// configFiles are the files' names, in their order. With an error they are not all.
+func configFiles(fsys fs.FS) ([]string, error) {
 	names := []string{configFile}
-	entries, _ := rootfs.List(fsys, configDir, maxConfigEntries)
+	entries, err := rootfs.List(fsys, configDir, maxConfigEntries)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
 	for _, e := range entries {
 		if strings.HasSuffix(e.Name(), ".cfg") {
 			names = append(names, configDir+"/"+e.Name())
 		}
 	}
-	return names
+	return names, err
 }
 
 // leadsToRun is for an image, in which /run is empty: at boot such a link leads
@@ -222,25 +229,31 @@ func (s *Setting) take(path string, n *yaml.Node, keys ...string) {
 	}
 }
 
-var listKey = regexp.MustCompile(`^[ \t]*["']?datasource_list["']?[ \t]*:(?:[ \t]|$)`)
+// What some ds-identify takes for the key, even in a comment, and what all of
+// 22.4.2, 25.1.4 and 26.2 read the same list from. 22.4.2 wants the key without
+// quotes, one blank after its colon and no comment after a blank; PyYAML no tabs.
+var (
+	listKey  = regexp.MustCompile(`^([^#].*)?datasource_list["']*[ \t]*:`)
+	listLine = regexp.MustCompile(`^ *datasource_list: \[([^]#\t]*)\] *\n?$`)
+)
 
 // identify is read_datasource_list of ds-identify: the last line with the key
-// counts, wherever in the file it is, and if it has no value, none does.
+// counts, wherever in the file it is, also if it has no value.
 func (s *Setting) identify(path string, data []byte) {
 	n := 0
 	for raw := range bytes.Lines(data) {
 		n++
-		text, _, _ := strings.Cut(strings.TrimRight(string(raw), "\n"), "#")
-		key := listKey.FindString(text)
-		if key == "" {
+		if !listKey.Match(raw) {
 			continue
 		}
-		*s = Setting{}
-		list := strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(text[len(key):]), "["), "]")
-		for _, word := range slices.DeleteFunc(strings.Split(list, ","), func(w string) bool { return strings.TrimSpace(w) == "" }) {
-			s.At = fmt.Sprintf("%s:%d", path, n)
-			if len(s.Values) < maxValues {
-				s.Values = append(s.Values, clean(strings.Trim(strings.TrimSpace(word), `"'`)))
+		*s = Setting{At: fmt.Sprintf("%s:%d", path, n)}
+		list := listLine.FindSubmatch(raw)
+		if list == nil {
+			continue
+		}
+		for word := range strings.SplitSeq(string(list[1]), ",") {
+			if word = strings.TrimSpace(word); word != "" && len(s.Values) < maxValues {
+				s.Values = append(s.Values, clean(strings.Trim(word, `"'`)))
 			}
 		}
 	}

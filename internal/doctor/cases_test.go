@@ -9,6 +9,20 @@ var cases = []struct {
 	{"an unknown system", map[string]string{"etc/os-release": "-"}, []Check{
 		{"image", Warning, "neither /etc/os-release nor /usr/lib/os-release names the system", nil, "see that the whole image is there"},
 	}},
+	{"switched off on the kernel command line", map[string]string{
+		"usr/sbin/update-grub": "", "boot/grub/grub.cfg": "\tlinux /vmlinuz ro cloud-init=disabled\n", "boot/grub2/grub.cfg": "linux /vmlinuz nm-cloud-seed=off cloud-init=disabled\n",
+		"etc/default/grub": "# GRUB_CMDLINE_LINUX=nm-cloud-seed=off\nGRUB_CMDLINE_LINUX=\"quiet nm-cloud-seed=off\"\n", "etc/default/grub.d/1.cfg": "GRUB_CMDLINE_LINUX=cloud-init=disabled\n",
+		"etc/kernel/cmdline": "nm-cloud-seed=off", "boot/loader/entries/x.conf": "options cloud-init=disabled\n",
+	}, []Check{
+		{"kernel.command-line", Problem, "the kernel command line switches off what is needed:", []string{
+			"cloud-init=disabled in /boot/grub/grub.cfg", "cloud-init=disabled in /boot/grub2/grub.cfg", "nm-cloud-seed=off in /boot/grub2/grub.cfg",
+			"nm-cloud-seed=off in /etc/default/grub", "cloud-init=disabled in /etc/default/grub.d/1.cfg", "nm-cloud-seed=off in /etc/kernel/cmdline",
+			"cloud-init=disabled in /boot/loader/entries/x.conf",
+		}, "take it out there, then chroot /image update-grub"},
+	}},
+	{"other words on the kernel command line", map[string]string{
+		"boot/grub/grub.cfg": "  # linux /vmlinuz cloud-init=disabled\nlinux /vmlinuz xcloud-init=disabled nm-cloud-seed=offline cloud-init=enabled\n", "etc/kernel/cmdline": "|", "etc/default/grub.d": "|",
+	}, nil},
 	{"no NetworkManager", map[string]string{unitDir + "NetworkManager.service": "-"}, []Check{
 		{"NetworkManager.installed", Problem, "there is no NetworkManager.service", nil, "chroot /image apt-get install network-manager"},
 		skip("NetworkManager.started", "NetworkManager.installed"),
@@ -97,30 +111,43 @@ var cases = []struct {
 	}},
 	{"no cloud.cfg", map[string]string{"etc/cloud/cloud.cfg": "-"}, []Check{
 		{"cloud-init.configuration", Problem, "cannot read cloud-init's configuration: there is no /etc/cloud/cloud.cfg", nil, "restore the file from the package cloud-init"},
-		{"cloud-init.datasources", Info, "cloud-init's own list: CloudStack is found by its firmware, on KVM only", nil, `for VMware and Xen write "datasource_list: [ CloudStack ]" to /image/etc/cloud/cloud.cfg.d/90-cloudstack.cfg`},
+		{"cloud-init.datasources", Info, "cloud-init's own list: CloudStack is found by its firmware, on KVM only", nil, `for VMware and Xen write exactly "datasource_list: [ CloudStack ]" to /image/etc/cloud/cloud.cfg.d/90-cloudstack.cfg`},
 	}},
 	{"files that are odd", map[string]string{"etc/cloud/cloud.cfg.d/1.cfg": "password: SECRET: x\n", "etc/cloud/ds-identify.cfg": "policy: enabled\n"}, []Check{
 		{"cloud-init.configuration", Warning, "what follows holds unless these matter:", []string{"cloud-init skips /etc/cloud/cloud.cfg.d/1.cfg: not YAML", "/etc/cloud/ds-identify.cfg may decide about datasources, and is not read here"}, "mend the files, or remove them"},
 	}},
 	{"no datasource list", map[string]string{"etc/cloud/cloud.cfg": ""}, []Check{
-		{"cloud-init.datasources", Info, "cloud-init's own list: CloudStack is found by its firmware, on KVM only", nil, `for VMware and Xen write "datasource_list: [ CloudStack ]" to /image/etc/cloud/cloud.cfg.d/90-cloudstack.cfg`},
+		{"cloud-init.datasources", Info, "cloud-init's own list: CloudStack is found by its firmware, on KVM only", nil, `for VMware and Xen write exactly "datasource_list: [ CloudStack ]" to /image/etc/cloud/cloud.cfg.d/90-cloudstack.cfg`},
 	}},
 	{"a list on several lines", map[string]string{"etc/cloud/cloud.cfg": "datasource_list:\n- CloudStack\n"}, []Check{
-		{"cloud-init.datasources", Warning, "[ CloudStack ] at /etc/cloud/cloud.cfg:2 is not read by cloud-init's generator (ds-identify), which takes its own list", nil, `write it on one line, "datasource_list: [ CloudStack ]"`},
+		{"cloud-init.datasources", Warning, "datasource_list at /etc/cloud/cloud.cfg:1 is not read by every cloud-init's generator (ds-identify), which then takes its own list", nil, `write exactly "datasource_list: [ CloudStack ]" there`},
+	}},
+	{"a list that 22.4.2 does not read", map[string]string{"etc/cloud/cloud.cfg.d/1.cfg": "datasource_list: [ CloudStack ] # VMware\n"}, []Check{
+		{"cloud-init.datasources", Warning, "datasource_list at /etc/cloud/cloud.cfg.d/1.cfg:1 is not read by every cloud-init's generator (ds-identify), which then takes its own list", nil, `write exactly "datasource_list: [ CloudStack ]" there`},
+	}},
+	{"a comment that newer versions take for a list", map[string]string{"etc/cloud/cloud.cfg.d/1.cfg": "\n # datasource_list: [ X ]\n"}, []Check{
+		{"cloud-init.datasources", Warning, "datasource_list at /etc/cloud/cloud.cfg.d/1.cfg:2 is not read by every cloud-init's generator (ds-identify), which then takes its own list", nil, `write exactly "datasource_list: [ CloudStack ]" there`},
 	}},
 	{"a list without CloudStack", map[string]string{"etc/cloud/cloud.cfg.d/90_dpkg.cfg": "# x\ndatasource_list: [ NoCloud, None ]\n"}, []Check{
-		{"cloud-init.datasources", Problem, "[ NoCloud, None ] at /etc/cloud/cloud.cfg.d/90_dpkg.cfg:2 is without CloudStack", nil, `write "datasource_list: [ CloudStack ]" there`},
+		{"cloud-init.datasources", Problem, "[ NoCloud, None ] at /etc/cloud/cloud.cfg.d/90_dpkg.cfg:2 is without CloudStack", nil, `write exactly "datasource_list: [ CloudStack ]" there`},
 	}},
 	{"a longer list, and a seed", map[string]string{"etc/cloud/cloud.cfg": "datasource_list: [ NoCloud, CloudStack ]\n", "var/lib/cloud/seed/nocloud/meta-data": "", "var/lib/cloud/seed/nocloud-net/x": ""}, []Check{
-		{"cloud-init.datasources", Info, "[ NoCloud, CloudStack ] at /etc/cloud/cloud.cfg:1: CloudStack is found by its firmware, on KVM only", nil, `for VMware and Xen write "datasource_list: [ CloudStack ]" there`},
-		{"cloud-init.seeds", Problem, "cloud-init may take the VM's data from /var/lib/cloud/seed/nocloud /var/lib/cloud/seed/nocloud-net instead of CloudStack", nil, `rm -r /image/var/lib/cloud/seed/nocloud /image/var/lib/cloud/seed/nocloud-net, or write "datasource_list: [ CloudStack ]" to /image/etc/cloud/cloud.cfg.d/90-cloudstack.cfg`},
+		{"cloud-init.datasources", Info, "[ NoCloud, CloudStack ] at /etc/cloud/cloud.cfg:1: CloudStack is found by its firmware, on KVM only", nil, `for VMware and Xen write exactly "datasource_list: [ CloudStack ]" there`},
+		{"cloud-init.seeds", Problem, "cloud-init may take the VM's data from /var/lib/cloud/seed/nocloud /var/lib/cloud/seed/nocloud-net instead of CloudStack", nil, `rm -r /image/var/lib/cloud/seed/nocloud /image/var/lib/cloud/seed/nocloud-net, or write exactly "datasource_list: [ CloudStack ]" at /etc/cloud/cloud.cfg:1`},
+	}},
+	{"a seed, and a list that is not read", map[string]string{"etc/cloud/cloud.cfg": "", "etc/cloud/cloud.cfg.d/95.cfg": "datasource_list:\n- NoCloud\n", "var/lib/cloud/seed/nocloud/meta-data": ""}, []Check{
+		{"cloud-init.datasources", Warning, "datasource_list at /etc/cloud/cloud.cfg.d/95.cfg:1 is not read by every cloud-init's generator (ds-identify), which then takes its own list", nil, `write exactly "datasource_list: [ CloudStack ]" there`},
+		{"cloud-init.seeds", Problem, "cloud-init may take the VM's data from /var/lib/cloud/seed/nocloud instead of CloudStack", nil, `rm -r /image/var/lib/cloud/seed/nocloud, or write exactly "datasource_list: [ CloudStack ]" at /etc/cloud/cloud.cfg.d/95.cfg:1`},
+	}},
+	{"a seed, and no list", map[string]string{"etc/cloud/cloud.cfg": "", "var/lib/cloud/seed/nocloud/meta-data": ""}, []Check{
+		{"cloud-init.datasources", Info, "cloud-init's own list: CloudStack is found by its firmware, on KVM only", nil, `for VMware and Xen write exactly "datasource_list: [ CloudStack ]" to /image/etc/cloud/cloud.cfg.d/90-cloudstack.cfg`},
+		{"cloud-init.seeds", Problem, "cloud-init may take the VM's data from /var/lib/cloud/seed/nocloud instead of CloudStack", nil, `rm -r /image/var/lib/cloud/seed/nocloud, or write exactly "datasource_list: [ CloudStack ]" to /image/etc/cloud/cloud.cfg.d/90-cloudstack.cfg`},
 	}},
 	{"a seed that nobody reads", map[string]string{"var/lib/cloud/seed/nocloud/meta-data": ""}, []Check{
 		{"cloud-init.seeds", Info, "not looked at, since CloudStack is the only datasource: /var/lib/cloud/seed/nocloud", nil, ""},
 	}},
-	{"a list with None", map[string]string{"etc/cloud/cloud.cfg": "datasource_list: [ CloudStack, None ]\n", python + "version.py": "__VERSION__ = \"25.2\"\n"}, []Check{
-		{"cloud-init.version", OK, "25.2", nil, ""},
-		{"cloud-init.datasources", Info, "[ CloudStack, None ] at /etc/cloud/cloud.cfg:1: since 25.2, cloud-init looks at the firmware because of the None, and finds CloudStack on KVM only", nil, `for VMware and Xen write "datasource_list: [ CloudStack ]" there`},
+	{"a list with None", map[string]string{"etc/cloud/cloud.cfg": "datasource_list: [ CloudStack, None ]\n"}, []Check{
+		{"cloud-init.datasources", Info, "[ CloudStack, None ] at /etc/cloud/cloud.cfg:1: CloudStack is found by its firmware, on KVM only", nil, `for VMware and Xen write exactly "datasource_list: [ CloudStack ]" there`},
 	}},
 	{"network switched off", map[string]string{"etc/cloud/cloud.cfg.d/1.cfg": "network: {config: disabled}\n"}, []Check{
 		{"cloud-init.network", OK, "switched off at /etc/cloud/cloud.cfg.d/1.cfg:1: nm-cloud-seed connects the VM until there is a profile", nil, ""},
@@ -133,6 +160,15 @@ var cases = []struct {
 	}},
 	{"netplan, a later file", map[string]string{"usr/sbin/netplan": "", "lib/netplan/00.yaml": "network: {renderer: NetworkManager}\n", "etc/netplan/50.yaml": "network: {renderer: networkd}\n"}, []Check{
 		{"cloud-init.network", Problem, "cloud-init writes for netplan, which configures systemd-networkd and not NetworkManager", nil, `write "renderer: NetworkManager" in /image/etc/netplan/50.yaml`},
+	}},
+	{"netplan, a device for networkd", map[string]string{
+		"usr/sbin/netplan": "", "etc/netplan/1.yaml": "network: {renderer: NetworkManager, ethernets: {eth0: {renderer: networkd}, eth1: {renderer: networkd}, eth2: {}}}\n",
+		"etc/netplan/2.yaml": "network: {ethernets: {eth1: {renderer: NetworkManager}}}\n",
+	}, []Check{
+		{"cloud-init.network", Warning, "cloud-init writes for netplan, which writes profiles for NetworkManager, but leaves devices to systemd-networkd:", []string{"eth0 in /etc/netplan/1.yaml"}, `take "renderer: networkd" out there`},
+	}},
+	{"netplan, all wired devices for networkd", map[string]string{"usr/sbin/netplan": "", "etc/netplan/1.yaml": "network: {renderer: NetworkManager, ethernets: {renderer: networkd}}\n"}, []Check{
+		{"cloud-init.network", Warning, "cloud-init writes for netplan, which writes profiles for NetworkManager, but leaves devices to systemd-networkd:", []string{"ethernets in /etc/netplan/1.yaml"}, `take "renderer: networkd" out there`},
 	}},
 	{"ifupdown", map[string]string{"usr/sbin/ifup": "", "sbin/ifdown": "", "sbin/ifquery": "", "etc/network/interfaces": ""}, []Check{
 		{"cloud-init.network", Problem, "cloud-init writes /etc/network/interfaces.d for ifupdown, and NetworkManager leaves those devices alone", nil, `write "system_info: {network: {renderers: [network-manager]}}" to /image/etc/cloud/cloud.cfg.d/90-network-manager.cfg`},
@@ -156,18 +192,49 @@ var cases = []struct {
 		{"cloud-init.network", Info, "not known for this distribution: its cloud-init may write ifcfg files", nil, ""},
 	}},
 	{"Ubuntu's wired devices", map[string]string{"usr/lib/NetworkManager/conf.d/10-x.conf": "[keyfile]\nunmanaged-devices=*,except:type:wifi\n"}, []Check{
-		{"NetworkManager.devices", Warning, "NetworkManager leaves wired devices alone: unmanaged-devices in /usr/lib/NetworkManager/conf.d/10-x.conf", nil, "touch /image/etc/NetworkManager/conf.d/10-x.conf, which takes its place"},
+		{"NetworkManager.devices", Warning, "NetworkManager leaves wired devices alone:", []string{"unmanaged-devices in /usr/lib/NetworkManager/conf.d/10-x.conf: *"}, "touch /image/etc/NetworkManager/conf.d/10-x.conf, which takes its place"},
 	}},
 	{"told otherwise in /etc", map[string]string{"usr/lib/NetworkManager/conf.d/10-x.conf": "[keyfile]\nunmanaged-devices=*\n", "etc/NetworkManager/conf.d/10-x.conf": ""}, nil},
-	{"told otherwise by netplan", map[string]string{"usr/lib/NetworkManager/conf.d/10-x.conf": "[keyfile]\nunmanaged-devices=*\n", "usr/sbin/netplan": "", "etc/netplan/1.yaml": "network: {renderer: NetworkManager}\n"}, []Check{
+	{"told otherwise by netplan", map[string]string{"usr/lib/NetworkManager/conf.d/10-globally-managed-devices.conf": "[keyfile]\nunmanaged-devices=*\n", "usr/sbin/netplan": "", "etc/netplan/1.yaml": "network: {renderer: NetworkManager}\n"}, []Check{
+		{"cloud-init.network", OK, "cloud-init writes for netplan, which writes profiles for NetworkManager", nil, ""},
+	}},
+	{"what netplan does not hide", map[string]string{"usr/lib/NetworkManager/conf.d/10-x.conf": "[keyfile]\nunmanaged-devices=*\n", "usr/sbin/netplan": "", "etc/netplan/1.yaml": "network: {renderer: NetworkManager}\n"}, []Check{
+		{"NetworkManager.devices", Warning, "NetworkManager leaves wired devices alone:", []string{"unmanaged-devices in /usr/lib/NetworkManager/conf.d/10-x.conf: *"}, "touch /image/etc/NetworkManager/conf.d/10-x.conf, which takes its place"},
+		{"cloud-init.network", OK, "cloud-init writes for netplan, which writes profiles for NetworkManager", nil, ""},
+	}},
+	{"what hides netplan's", map[string]string{"etc/NetworkManager/conf.d/10-globally-managed-devices.conf": "[keyfile]\nunmanaged-devices=*\n", "usr/sbin/netplan": "", "etc/netplan/1.yaml": "network: {renderer: NetworkManager}\n"}, []Check{
+		{"NetworkManager.devices", Warning, "NetworkManager leaves wired devices alone:", []string{"unmanaged-devices in /etc/NetworkManager/conf.d/10-globally-managed-devices.conf: *"}, "take that out there"},
 		{"cloud-init.network", OK, "cloud-init writes for netplan, which writes profiles for NetworkManager", nil, ""},
 	}},
 	{"a wired device is excepted", map[string]string{"etc/NetworkManager/NetworkManager.conf": "[keyfile]\nunmanaged-devices=*;except:type:ethernet\n"}, nil},
-	{"unmanaged by somebody", map[string]string{"etc/NetworkManager/NetworkManager.conf": "[keyfile]\nunmanaged-devices=type:ethernet\n"}, []Check{
-		{"NetworkManager.devices", Warning, "NetworkManager leaves wired devices alone: unmanaged-devices in /etc/NetworkManager/NetworkManager.conf", nil, "remove unmanaged-devices from /image/etc/NetworkManager/NetworkManager.conf"},
+	{"other devices than wired ones", map[string]string{"etc/NetworkManager/NetworkManager.conf": "[keyfile]\nunmanaged-devices=type:wifi;type:bridge\n[device]\nmatch-device=type:wifi\nmanaged=0\n"}, nil},
+	{"but one", map[string]string{"etc/NetworkManager/NetworkManager.conf": "[keyfile]\nunmanaged-devices=except:type:wifi,except:interface-name:eth0\n"}, []Check{
+		{"NetworkManager.devices", Warning, "NetworkManager leaves wired devices alone:", []string{"unmanaged-devices in /etc/NetworkManager/NetworkManager.conf: *"}, "take that out there"},
 	}},
-	{"a list with None, before 25.2", map[string]string{"etc/cloud/cloud.cfg": "datasource_list: [ CloudStack, None ]\n"}, []Check{
-		{"cloud-init.datasources", OK, "[ CloudStack, None ] at /etc/cloud/cloud.cfg:1", nil, ""},
+	{"unmanaged by their names", map[string]string{"etc/NetworkManager/NetworkManager.conf": "[keyfile]\nunmanaged-devices=interface-name:e*\n"}, []Check{
+		{"NetworkManager.devices", Warning, "NetworkManager may leave wired devices alone:", []string{"unmanaged-devices in /etc/NetworkManager/NetworkManager.conf: interface-name:e*"}, "take that out there"},
+	}},
+	{"unmanaged by one name", map[string]string{"etc/NetworkManager/NetworkManager.conf": "[device1]\nmatch-device=interface-name:=eth0\nmanaged=off\n"}, []Check{
+		{"NetworkManager.devices", Warning, "NetworkManager may leave wired devices alone:", []string{"[device1] in /etc/NetworkManager/NetworkManager.conf: interface-name:=eth0"}, "take that out there"},
+	}},
+	{"added and taken away", map[string]string{
+		"etc/NetworkManager/NetworkManager.conf": "[keyfile]\nunmanaged-devices=type:ethernet;mac:00:11:22:33:44:55\nunmanaged-devices-=mac:00:11:22:33:44:55\n",
+		"etc/NetworkManager/conf.d/1.conf":       "[keyfile]\nunmanaged-devices-=type:ethernet\nunmanaged-devices+=*\nunmanaged-devices -=*\n",
+	}, []Check{
+		{"NetworkManager.devices", Warning, "NetworkManager leaves wired devices alone:", []string{"unmanaged-devices in /etc/NetworkManager/conf.d/1.conf: *"}, "take that out there"},
+	}},
+	{"replaced", map[string]string{"usr/lib/NetworkManager/conf.d/1.conf": "[keyfile]\nunmanaged-devices=*\n[device]\nmanaged=0\n", "etc/NetworkManager/conf.d/2.conf": "[keyfile]\nunmanaged-devices=\n[device]\nmanaged=true\n"}, nil},
+	{"a section for all", map[string]string{"etc/NetworkManager/conf.d/1.conf": "[device-all]\nmatch-device=type:ethernet\nmanaged=0\n"}, []Check{
+		{"NetworkManager.devices", Warning, "NetworkManager leaves wired devices alone:", []string{"[device-all] in /etc/NetworkManager/conf.d/1.conf: type:ethernet"}, "take that out there"},
+	}},
+	{"sections for some", map[string]string{"etc/NetworkManager/conf.d/1.conf": "[device]\nmanaged=No\n[device2]\nmatch-device=driver:virtio_net;what?\nmanaged=false\n"}, []Check{
+		{"NetworkManager.devices", Warning, "NetworkManager leaves wired devices alone:", []string{"[device2] in /etc/NetworkManager/conf.d/1.conf: driver:virtio_net", "[device2] in /etc/NetworkManager/conf.d/1.conf: what?", "[device] in /etc/NetworkManager/conf.d/1.conf: *"}, "take that out there"},
+	}},
+	{"names that no wired device has", map[string]string{"etc/NetworkManager/NetworkManager.conf": "[keyfile]\nunmanaged-devices=interface-name:docker*;interface-name:veth*;interface-name:~br-?;interface-name:=x\n"}, []Check{
+		{"NetworkManager.devices", Info, "NetworkManager leaves devices alone that hardly are a VM's wired ones:", []string{
+			"unmanaged-devices in /etc/NetworkManager/NetworkManager.conf: interface-name:docker*", "unmanaged-devices in /etc/NetworkManager/NetworkManager.conf: interface-name:veth*",
+			"unmanaged-devices in /etc/NetworkManager/NetworkManager.conf: interface-name:~br-?", "unmanaged-devices in /etc/NetworkManager/NetworkManager.conf: interface-name:=x",
+		}, ""},
 	}},
 	{"dhcpcd before 24.1", map[string]string{"usr/sbin/dhcpcd": "", python + "version.py": "__VERSION__ = \"23.4\"\n"}, []Check{
 		{"cloud-init.version", OK, "23.4", nil, ""},
@@ -189,7 +256,7 @@ var cases = []struct {
 		{"cloud-init.dhcp-client", Info, "udhcpc: cloud-init's local stage looks for CloudStack with it, before NetworkManager starts; if it succeeds, nothing is left to do for nm-cloud-seed", nil, ""},
 	}},
 	{"the package is not there", map[string]string{"usr/bin/nm-cloud-seed": "-", "usr/lib/systemd/system-generators/nm-cloud-seed-generator": "-", unitDir + "nm-cloud-seed.service": "-", unitDir + "nm-cloud-seed-cleanup.service": "-"}, []Check{
-		{"nm-cloud-seed.installed", Problem, "the package is not installed", nil, "cp nm-cloud-seed_*.deb /image/tmp/nm-cloud-seed.deb && chroot /image apt-get install --reinstall -y /tmp/nm-cloud-seed.deb"},
+		{"nm-cloud-seed.installed", Problem, "the package is not installed", nil, "cp nm-cloud-seed_*_$(chroot /image dpkg --print-architecture).deb /image/tmp/nm-cloud-seed.deb && chroot /image apt-get install --reinstall -y /tmp/nm-cloud-seed.deb"},
 		skip("nm-cloud-seed.configuration", "nm-cloud-seed.installed"),
 		skip("nm-cloud-seed.switched-on", "nm-cloud-seed.installed"),
 		skip("nm-cloud-seed.drop-in", "nm-cloud-seed.installed"),
@@ -199,7 +266,7 @@ var cases = []struct {
 		skip("ordering.not-held", "ordering.plan"),
 	}},
 	{"half a package", map[string]string{"usr/bin/nm-cloud-seed": "-"}, []Check{
-		{"nm-cloud-seed.installed", Problem, "not complete, without /usr/bin/nm-cloud-seed", nil, "cp nm-cloud-seed_*.deb /image/tmp/nm-cloud-seed.deb && chroot /image apt-get install --reinstall -y /tmp/nm-cloud-seed.deb"},
+		{"nm-cloud-seed.installed", Problem, "not complete, without /usr/bin/nm-cloud-seed", nil, "cp nm-cloud-seed_*_$(chroot /image dpkg --print-architecture).deb /image/tmp/nm-cloud-seed.deb && chroot /image apt-get install --reinstall -y /tmp/nm-cloud-seed.deb"},
 		skip("nm-cloud-seed.configuration", "nm-cloud-seed.installed"),
 		skip("nm-cloud-seed.switched-on", "nm-cloud-seed.installed"),
 		skip("nm-cloud-seed.drop-in", "nm-cloud-seed.installed"),
@@ -230,13 +297,13 @@ var cases = []struct {
 		{"nm-cloud-seed.configuration", Problem, "there are mistakes", []string{`cannot read configuration: /etc/nm-cloud-seed.conf:2: unknown key "plattform" in [main] (known: deadline, log-level, ordering, platform)`, `cannot read configuration: /etc/nm-cloud-seed.conf:3: bad value "soon" of deadline in [main] (want whole seconds from 10 to 3600)`}, "mend the lines"},
 	}},
 	{"platform=none", map[string]string{"etc/nm-cloud-seed.conf": "[main]\nplatform=none\n"}, []Check{
-		{"nm-cloud-seed.switched-on", Problem, "switched off by platform=none: nothing is done", nil, "remove that line from /image/etc/nm-cloud-seed.conf, or the file in /image/etc/nm-cloud-seed.conf.d that has it"},
+		{"nm-cloud-seed.switched-on", Problem, "switched off by platform=none: nothing is done", nil, "remove that line from /image/etc/nm-cloud-seed.conf, or the file in /image/etc/nm-cloud-seed.conf.d or /image/usr/lib/nm-cloud-seed/conf.d that has it"},
 		skip("ordering.plan", "nm-cloud-seed.switched-on"),
 		skip("ordering.held", "ordering.plan"),
 		skip("ordering.not-held", "ordering.plan"),
 	}},
 	{"ordering=off", map[string]string{"etc/nm-cloud-seed.conf": "[main]\nordering=off\n"}, []Check{
-		{"nm-cloud-seed.switched-on", Problem, "switched off by ordering=off: nothing is done", nil, "remove that line from /image/etc/nm-cloud-seed.conf, or the file in /image/etc/nm-cloud-seed.conf.d that has it"},
+		{"nm-cloud-seed.switched-on", Problem, "switched off by ordering=off: nothing is done", nil, "remove that line from /image/etc/nm-cloud-seed.conf, or the file in /image/etc/nm-cloud-seed.conf.d or /image/usr/lib/nm-cloud-seed/conf.d that has it"},
 		{"ordering.deadlock", Problem, "cloud-init looks for CloudStack without a network: cloud-init.service before sysinit.target before NetworkManager.service", nil, "see to nm-cloud-seed, which changes that order at boot"},
 		skip("ordering.plan", "nm-cloud-seed.switched-on"),
 		skip("ordering.held", "ordering.plan"),
@@ -281,6 +348,14 @@ var cases = []struct {
 		{"left-overs.instance", Warning, "cloud-init has run in this image: /var/lib/cloud/instance", nil, "chroot /image cloud-init clean --logs"},
 		{"left-overs.machine-id", Warning, "/etc/machine-id is set: all VMs of this image have the same", nil, "truncate -s 0 /image/etc/machine-id"},
 	}},
+	{"D-Bus's machine-id", map[string]string{"var/lib/dbus/machine-id": "0123456789abcdef0123456789abcdef\n"}, []Check{
+		{"left-overs.machine-id", Warning, "/var/lib/dbus/machine-id is set, which systemd takes: all VMs of this image have the same", nil, "rm /image/var/lib/dbus/machine-id"},
+	}},
+	{"both machine-ids", map[string]string{"etc/machine-id": "0123456789abcdef0123456789abcdef\n", "var/lib/dbus/machine-id": "0123456789abcdef0123456789abcdef\n"}, []Check{
+		{"left-overs.machine-id", Warning, "/etc/machine-id is set: all VMs of this image have the same", nil, "truncate -s 0 /image/etc/machine-id && rm /image/var/lib/dbus/machine-id"},
+	}},
+	{"D-Bus's machine-id is a link", map[string]string{"var/lib/dbus/machine-id": link + "../../../etc/machine-id"}, nil},
+	{"D-Bus's machine-id is empty", map[string]string{"var/lib/dbus/machine-id": "\n"}, nil},
 	{"a seed of another VM", map[string]string{"var/lib/cloud/seed/cs/meta-data": "x"}, []Check{
 		{"left-overs.seed", Problem, "/var/lib/cloud/seed/cs has another VM's data, which cloud-init takes for its own", nil, "rm -r /image/var/lib/cloud/seed/cs"},
 	}},

@@ -1,11 +1,16 @@
 package doctor
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
 
-// listFile is where fixes put cloud-init's configuration.
+// only is what to write into cloud-init's configuration: its generators differ in
+// what else they read.
+const only = `write exactly "datasource_list: [ CloudStack ]" `
+
+// listFile is where to write it if no file has a list.
 const listFile = "/etc/cloud/cloud.cfg.d/90-cloudstack.cfg"
 
 func (i *image) cloudInit() Check {
@@ -67,32 +72,27 @@ func (i *image) cloudInitConfig() Check {
 // ds-identify, decides by the list, and if that has several, by the firmware,
 // which names CloudStack on KVM only.
 func (i *image) datasources() Check {
-	const only = `"datasource_list: [ CloudStack ]"`
-	written, read := i.cloud.Datasources, i.cloud.Identified
-	list := func(values []string) string { return "[ " + strings.Join(values, ", ") + " ]" }
-	onVMware := "for VMware and Xen write " + only + " to " + i.root + listFile
+	read, at := i.cloud.Identified, i.listAt()
+	list := "[ " + strings.Join(read.Values, ", ") + " ] at " + at
 	switch {
-	case read.At == "" && written.At != "":
-		return warning(list(written.Values)+" at "+written.At+" is not read by cloud-init's generator (ds-identify), which takes its own list",
-			"write it on one line, "+only)
-	case read.At == "":
+	case at == "":
 		c := info("cloud-init's own list: CloudStack is found by its firmware, on KVM only")
-		c.Fix = onVMware
+		c.Fix = "for VMware and Xen " + only + "to " + i.root + listFile
 		return c
+	case len(read.Values) == 0:
+		return warning("datasource_list at "+at+" is not read by every cloud-init's generator (ds-identify), which then takes its own list", only+"there")
 	case !slices.Contains(read.Values, "CloudStack"):
-		return problem(list(read.Values)+" at "+read.At+" is without CloudStack", "write "+only+" there")
+		return problem(list+" is without CloudStack", only+"there")
 	case !i.cloud.OnlyCloudStack():
-		c := info(list(read.Values) + " at " + read.At + ": CloudStack is found by its firmware, on KVM only")
-		c.Fix = "for VMware and Xen write " + only + " there"
-		return c
-	case len(read.Values) > 1 && !i.version.before(25, 2):
-		// override_ds_detect in cloudinit/sources/__init__.py
-		c := info(list(read.Values) + " at " + read.At + ": since 25.2, cloud-init looks at the firmware because of the None, and finds CloudStack on KVM only")
-		c.Fix = "for VMware and Xen write " + only + " there"
+		c := info(list + ": CloudStack is found by its firmware, on KVM only")
+		c.Fix = "for VMware and Xen " + only + "there"
 		return c
 	}
-	return ok(list(read.Values) + " at " + read.At)
+	return ok(list)
 }
+
+// listAt is the line to write the list on, if there is one.
+func (i *image) listAt() string { return cmp.Or(i.cloud.Identified.At, i.cloud.Datasources.At) }
 
 // otherSeeds are other datasources' seed directories: a datasource that has one
 // is found, and most come before CloudStack.
@@ -109,8 +109,12 @@ func (i *image) otherSeeds() Check {
 	case i.cloud.OnlyCloudStack():
 		return info("not looked at, since CloudStack is the only datasource: " + strings.Join(seeds, " "))
 	}
+	where := "to " + i.root + listFile
+	if at := i.listAt(); at != "" {
+		where = "at " + at // it may override ours
+	}
 	return problem("cloud-init may take the VM's data from "+strings.Join(seeds, " ")+" instead of CloudStack",
-		"rm -r "+i.root+strings.Join(seeds, " "+i.root)+", or write \"datasource_list: [ CloudStack ]\" to "+i.root+listFile)
+		"rm -r "+i.root+strings.Join(seeds, " "+i.root)+", or "+only+where)
 }
 
 // dhcpClient is about what cloud-init does with a DHCP client of its own, if

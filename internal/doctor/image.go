@@ -91,6 +91,7 @@ func (i *image) steps() []step {
 	needs := func(names ...string) []string { return names }
 	return []step{
 		{"image", i.system, nil},
+		{"kernel.command-line", i.commandLine, nil},
 		{nm, i.networkManager, nil},
 		{started, i.networkManagerStarted, needs(nm)},
 		{"NetworkManager.dbus", i.dbus, needs(nm)},

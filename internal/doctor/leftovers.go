@@ -25,11 +25,21 @@ func (i *image) ownSeed() Check {
 	return problem("/"+name+" has another VM's data, which cloud-init takes for its own", "rm -r "+i.root+"/"+name)
 }
 
+// machineID also looks at D-Bus's, usually a link: systemd takes it where it has
+// none, systemd-machine-id-setup(1).
 func (i *image) machineID() Check {
-	fix := "truncate -s 0 " + i.root + "/etc/machine-id"
+	const dbus = "var/lib/dbus/machine-id"
+	fix, remove := "truncate -s 0 "+i.root+"/etc/machine-id", "rm "+i.root+"/"+dbus
+	info, err := fs.Lstat(i.fsys, dbus)
+	copied := err == nil && info.Mode().IsRegular() && strings.TrimSpace(i.read(dbus)) != ""
+	if copied {
+		fix += " && " + remove
+	}
 	switch id := strings.TrimSpace(i.read("etc/machine-id")); {
 	case !i.exists("etc/machine-id"):
 		return warning("there is no /etc/machine-id: systemd, which starts on a read-only disk, cannot make one", fix)
+	case copied && (id == "" || id == "uninitialized"):
+		return warning("/"+dbus+" is set, which systemd takes: all VMs of this image have the same", remove)
 	case id == "", id == "uninitialized":
 		return ok("empty: each VM makes its own")
 	default:

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"iter"
 	"maps"
 	"path"
 	"slices"
@@ -37,7 +38,11 @@ func (i *image) network() Check {
 	case netplan:
 		r, file := i.netplanRenderer()
 		if r == "NetworkManager" {
-			return ok("cloud-init writes for netplan, which writes profiles for NetworkManager")
+			const well = "cloud-init writes for netplan, which writes profiles for NetworkManager"
+			if devices := i.networkdDevices(); len(devices) > 0 {
+				return warning(well+", but leaves devices to systemd-networkd:", `take "renderer: networkd" out there`).with(devices...)
+			}
+			return ok(well)
 		}
 		fix = `write "network: {version: 2, renderer: NetworkManager}" to ` + i.root + "/etc/netplan/01-network-manager.yaml, mode 600"
 		if file != "" {
@@ -45,8 +50,8 @@ func (i *image) network() Check {
 		}
 		return problem("cloud-init writes for netplan, which configures systemd-networkd and not NetworkManager", fix)
 	case eni:
-		managed, _ := i.nmConf("ifupdown", "managed")
-		if slices.Contains([]string{"true", "yes", "1", "on"}, strings.ToLower(managed)) {
+		managed := i.nmConf()["[ifupdown]managed"]
+		if len(managed) > 0 && slices.Contains([]string{"true", "yes", "1", "on"}, strings.ToLower(managed[0].text)) {
 			return ok("cloud-init writes /etc/network/interfaces.d, which NetworkManager's ifupdown plugin takes over (managed=true)")
 		}
 		return problem("cloud-init writes /etc/network/interfaces.d for ifupdown, and NetworkManager leaves those devices alone", fix)
@@ -123,41 +128,55 @@ func (i *image) layered(pattern string, dirs ...string) []string {
 // netplanRenderer is the global renderer in netplan's files, and the file that
 // has it: the last one.
 func (i *image) netplanRenderer() (name, file string) {
-	for _, f := range i.layered("*.yaml", "lib/netplan", "usr/lib/netplan", "run/netplan", "etc/netplan") {
-		var text struct {
-			Network struct {
-				Renderer string
-			}
-		}
-		if yaml.Unmarshal([]byte(i.read(f)), &text) == nil && text.Network.Renderer != "" {
-			name, file = text.Network.Renderer, f
+	for f, network := range i.netplanFiles() {
+		if network.Renderer != "" {
+			name, file = network.Renderer, f
 		}
 	}
 	return name, file
 }
 
-// nmConf is a setting of NetworkManager.conf(5), and the file that has it: the
-// last one, where those in /etc come after the others.
-func (i *image) nmConf(section, key string) (value, file string) {
-	var before, after []string
-	for _, f := range i.layered("*.conf", "usr/lib/NetworkManager/conf.d", "run/NetworkManager/conf.d", "etc/NetworkManager/conf.d") {
-		if strings.HasPrefix(f, "etc/") {
-			after = append(after, f)
-		} else {
-			before = append(before, f)
-		}
-	}
-	for _, f := range slices.Concat(before, []string{"etc/NetworkManager/NetworkManager.conf"}, after) {
-		current := ""
-		for line := range strings.Lines(i.read(f)) {
-			line = strings.TrimSpace(line)
-			if strings.HasPrefix(line, "[") {
-				current = line
+// networkdDevices are the wired devices, or "ethernets" for all, that netplan's
+// files give to systemd-networkd whatever the global renderer is.
+func (i *image) networkdDevices() []string {
+	where := make(map[string]string)
+	for f, network := range i.netplanFiles() {
+		for name, node := range network.Ethernets {
+			var device struct{ Renderer string }
+			_ = node.Decode(&device)
+			if name == "renderer" {
+				name, device.Renderer = "ethernets", node.Value
 			}
-			if k, v, _ := strings.Cut(line, "="); current == "["+section+"]" && strings.TrimSpace(k) == key {
-				value, file = strings.TrimSpace(v), f
+			switch device.Renderer {
+			case "":
+			case "NetworkManager":
+				delete(where, name)
+			default:
+				where[name] = f
 			}
 		}
 	}
-	return value, file
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(where)) {
+		all = append(all, name+" in /"+where[name])
+	}
+	return all
+}
+
+// netplanNetwork is what matters to us of netplan's YAML.
+type netplanNetwork struct {
+	Renderer  string
+	Ethernets map[string]yaml.Node
+}
+
+// netplanFiles are netplan's files that can be read, in their order.
+func (i *image) netplanFiles() iter.Seq2[string, netplanNetwork] {
+	return func(yield func(string, netplanNetwork) bool) {
+		for _, f := range i.layered("*.yaml", "lib/netplan", "usr/lib/netplan", "run/netplan", "etc/netplan") {
+			var text struct{ Network netplanNetwork }
+			if yaml.Unmarshal([]byte(i.read(f)), &text) == nil && !yield(f, text.Network) {
+				return
+			}
+		}
+	}
 }

@@ -48,29 +48,6 @@ func (i *image) dbus() Check {
 	return ok("")
 }
 
-// devices says whether NetworkManager is told to leave wired devices alone, as
-// Ubuntu's is, unless netplan hands them to it.
-func (i *image) devices() Check {
-	value, file := i.nmConf("keyfile", "unmanaged-devices")
-	var all bool
-	for spec := range strings.FieldsFuncSeq(value, func(r rune) bool { return r == ',' || r == ';' || r == ' ' }) {
-		switch spec {
-		case "*", "type:ethernet":
-			all = true
-		case "except:type:ethernet":
-			return ok("")
-		}
-	}
-	if r, _ := i.netplanRenderer(); !all || i.available(netplan) && r == "NetworkManager" {
-		return ok("")
-	}
-	fix := "remove unmanaged-devices from " + i.root + "/" + file
-	if name, below := strings.CutPrefix(file, "usr/lib/NetworkManager/conf.d/"); below {
-		fix = "touch " + i.root + "/etc/NetworkManager/conf.d/" + name + ", which takes its place"
-	}
-	return warning("NetworkManager leaves wired devices alone: unmanaged-devices in /"+file, fix)
-}
-
 // otherNetworks are services that would run the VM's devices, too.
 func (i *image) otherNetworks() Check {
 	others := []string{networkd, "networking.service", "dhcpcd.service", "connman.service", "wicked.service"}
@@ -96,7 +73,7 @@ func (i *image) ours() Check {
 	}
 	install := "install nm-cloud-seed-*.rpm in the image"
 	if i.program("apt-get") {
-		install = "cp nm-cloud-seed_*.deb " + i.root + "/tmp/nm-cloud-seed.deb && " + i.chroot("apt-get install --reinstall -y /tmp/nm-cloud-seed.deb")
+		install = "cp nm-cloud-seed_*_$(" + i.chroot("dpkg --print-architecture") + ").deb " + i.root + "/tmp/nm-cloud-seed.deb && " + i.chroot("apt-get install --reinstall -y /tmp/nm-cloud-seed.deb")
 	}
 	switch {
 	case len(missing) == 4:
@@ -115,7 +92,7 @@ func (i *image) configuration() Check {
 }
 
 func (i *image) switchedOn() Check {
-	fix := "remove that line from " + i.root + "/etc/nm-cloud-seed.conf, or the file in " + i.root + "/etc/nm-cloud-seed.conf.d that has it"
+	fix := "remove that line from " + i.root + "/etc/nm-cloud-seed.conf, or the file in " + i.root + "/etc/nm-cloud-seed.conf.d or " + i.root + "/usr/lib/nm-cloud-seed/conf.d that has it"
 	switch {
 	case i.conf.Platform == config.PlatformNone:
 		return problem("switched off by platform=none: nothing is done", fix)
