@@ -38,7 +38,7 @@ Exit status: 0 all is well (there may be warnings), 1 there are problems,
 				err = report.Print(w, func(s doctor.State, text string) string { return paint(w, stateColours[s], text) })
 			}
 			if err != nil {
-				return exit{exitFailed, err}
+				return exit{exitUsage, err} // 1 would say that the image has problems
 			}
 			if report.State() == doctor.Problem {
 				return exit{code: exitFailed}

@@ -24,7 +24,7 @@ var cases = []struct {
 		"boot/grub/grub.cfg": "  # linux /vmlinuz cloud-init=disabled\nlinux /vmlinuz xcloud-init=disabled nm-cloud-seed=offline cloud-init=enabled\n", "etc/kernel/cmdline": "|", "etc/default/grub.d": "|",
 	}, nil},
 	{"no NetworkManager", map[string]string{unitDir + "NetworkManager.service": "-"}, []Check{
-		{"NetworkManager.installed", Problem, "there is no NetworkManager.service", nil, "chroot /image apt-get install network-manager"},
+		{"NetworkManager.installed", Problem, "there is no NetworkManager.service", nil, "chroot /image apt-get install -y network-manager"},
 		skip("NetworkManager.started", "NetworkManager.installed"),
 		skip("NetworkManager.dbus", "NetworkManager.installed"),
 		skip("NetworkManager.devices", "NetworkManager.installed"),
@@ -58,7 +58,7 @@ var cases = []struct {
 	}},
 	{"other networks", map[string]string{wants + "systemd-networkd.service": wanted, unitDir + "systemd-networkd.service": unit, wants + "networking.service": wanted, unitDir + "networking.service": unit}, []Check{
 		{"NetworkManager.alone", Warning, "also started at boot: systemd-networkd.service networking.service", nil, "systemctl --root=/image disable systemd-networkd.service networking.service, unless they leave the VM's devices alone"},
-		{"ordering.held", OK, "services, timers and sockets that wait for cloud-init's network stage: 3", nil, ""},
+		{"ordering.held", OK, "services, timers and sockets that wait for cloud-init's network stage: 3", []string{"app.service", "networking.service", "systemd-networkd.service"}, ""},
 	}},
 	{"no cloud-init", map[string]string{unitDir + "cloud-init.service": "-", "usr/bin/apt-get": "-"}, []Check{
 		{"cloud-init.installed", Problem, "there is no cloud-init.service", nil, "install the package cloud-init in the image"},
@@ -114,7 +114,7 @@ var cases = []struct {
 		{"cloud-init.datasources", Info, "cloud-init's own list: CloudStack is found by its firmware, on KVM only", nil, `for VMware and Xen write exactly "datasource_list: [ CloudStack ]" to /image/etc/cloud/cloud.cfg.d/90-cloudstack.cfg`},
 	}},
 	{"files that are odd", map[string]string{"etc/cloud/cloud.cfg.d/1.cfg": "password: SECRET: x\n", "etc/cloud/ds-identify.cfg": "policy: enabled\n"}, []Check{
-		{"cloud-init.configuration", Warning, "what follows holds unless these matter:", []string{"cloud-init skips /etc/cloud/cloud.cfg.d/1.cfg: not YAML", "/etc/cloud/ds-identify.cfg may decide about datasources, and is not read here"}, "mend the files, or remove them"},
+		{"cloud-init.configuration", Warning, "what follows holds unless these matter:", []string{"cloud-init skips /etc/cloud/cloud.cfg.d/1.cfg: not YAML", "/etc/cloud/ds-identify.cfg may decide about datasources, and is not read here"}, "mend the files, or remove what is not needed"},
 	}},
 	{"no datasource list", map[string]string{"etc/cloud/cloud.cfg": ""}, []Check{
 		{"cloud-init.datasources", Info, "cloud-init's own list: CloudStack is found by its firmware, on KVM only", nil, `for VMware and Xen write exactly "datasource_list: [ CloudStack ]" to /image/etc/cloud/cloud.cfg.d/90-cloudstack.cfg`},
@@ -181,7 +181,7 @@ var cases = []struct {
 		{"cloud-init.network", Problem, "cloud-init finds no way to write network configuration, and fails", nil, "put network-manager first in the renderers at /etc/cloud/cloud.cfg.d/1.cfg:1"},
 	}},
 	{"networkd", map[string]string{"usr/bin/nmcli": "-", "bin/ip": "", "bin/systemctl": ""}, []Check{
-		{"cloud-init.network", Problem, "cloud-init writes for networkd, not for NetworkManager", nil, "chroot /image apt-get install network-manager"},
+		{"cloud-init.network", Problem, "cloud-init writes for networkd, not for NetworkManager", nil, "chroot /image apt-get install -y network-manager"},
 	}},
 	{"before 24.1, without a file", map[string]string{"etc/NetworkManager/NetworkManager.conf": "-", python + "version.py": "__VERSION__ = \"23.4\"\n"}, []Check{
 		{"cloud-init.version", OK, "23.4", nil, ""},
@@ -192,24 +192,24 @@ var cases = []struct {
 		{"cloud-init.network", Info, "not known for this distribution: its cloud-init may write ifcfg files", nil, ""},
 	}},
 	{"Ubuntu's wired devices", map[string]string{"usr/lib/NetworkManager/conf.d/10-x.conf": "[keyfile]\nunmanaged-devices=*,except:type:wifi\n"}, []Check{
-		{"NetworkManager.devices", Warning, "NetworkManager leaves wired devices alone:", []string{"unmanaged-devices in /usr/lib/NetworkManager/conf.d/10-x.conf: *"}, "touch /image/etc/NetworkManager/conf.d/10-x.conf, which takes its place"},
+		{"NetworkManager.devices", Problem, "NetworkManager leaves wired devices alone, so that nobody connects the VM:", []string{"unmanaged-devices in /usr/lib/NetworkManager/conf.d/10-x.conf: *"}, "touch /image/etc/NetworkManager/conf.d/10-x.conf, which takes its place"},
 	}},
 	{"told otherwise in /etc", map[string]string{"usr/lib/NetworkManager/conf.d/10-x.conf": "[keyfile]\nunmanaged-devices=*\n", "etc/NetworkManager/conf.d/10-x.conf": ""}, nil},
 	{"told otherwise by netplan", map[string]string{"usr/lib/NetworkManager/conf.d/10-globally-managed-devices.conf": "[keyfile]\nunmanaged-devices=*\n", "usr/sbin/netplan": "", "etc/netplan/1.yaml": "network: {renderer: NetworkManager}\n"}, []Check{
 		{"cloud-init.network", OK, "cloud-init writes for netplan, which writes profiles for NetworkManager", nil, ""},
 	}},
 	{"what netplan does not hide", map[string]string{"usr/lib/NetworkManager/conf.d/10-x.conf": "[keyfile]\nunmanaged-devices=*\n", "usr/sbin/netplan": "", "etc/netplan/1.yaml": "network: {renderer: NetworkManager}\n"}, []Check{
-		{"NetworkManager.devices", Warning, "NetworkManager leaves wired devices alone:", []string{"unmanaged-devices in /usr/lib/NetworkManager/conf.d/10-x.conf: *"}, "touch /image/etc/NetworkManager/conf.d/10-x.conf, which takes its place"},
+		{"NetworkManager.devices", Problem, "NetworkManager leaves wired devices alone, so that nobody connects the VM:", []string{"unmanaged-devices in /usr/lib/NetworkManager/conf.d/10-x.conf: *"}, "touch /image/etc/NetworkManager/conf.d/10-x.conf, which takes its place"},
 		{"cloud-init.network", OK, "cloud-init writes for netplan, which writes profiles for NetworkManager", nil, ""},
 	}},
 	{"what hides netplan's", map[string]string{"etc/NetworkManager/conf.d/10-globally-managed-devices.conf": "[keyfile]\nunmanaged-devices=*\n", "usr/sbin/netplan": "", "etc/netplan/1.yaml": "network: {renderer: NetworkManager}\n"}, []Check{
-		{"NetworkManager.devices", Warning, "NetworkManager leaves wired devices alone:", []string{"unmanaged-devices in /etc/NetworkManager/conf.d/10-globally-managed-devices.conf: *"}, "take that out there"},
+		{"NetworkManager.devices", Problem, "NetworkManager leaves wired devices alone, so that nobody connects the VM:", []string{"unmanaged-devices in /etc/NetworkManager/conf.d/10-globally-managed-devices.conf: *"}, "take that out there"},
 		{"cloud-init.network", OK, "cloud-init writes for netplan, which writes profiles for NetworkManager", nil, ""},
 	}},
 	{"a wired device is excepted", map[string]string{"etc/NetworkManager/NetworkManager.conf": "[keyfile]\nunmanaged-devices=*;except:type:ethernet\n"}, nil},
 	{"other devices than wired ones", map[string]string{"etc/NetworkManager/NetworkManager.conf": "[keyfile]\nunmanaged-devices=type:wifi;type:bridge\n[device]\nmatch-device=type:wifi\nmanaged=0\n"}, nil},
 	{"but one", map[string]string{"etc/NetworkManager/NetworkManager.conf": "[keyfile]\nunmanaged-devices=except:type:wifi,except:interface-name:eth0\n"}, []Check{
-		{"NetworkManager.devices", Warning, "NetworkManager leaves wired devices alone:", []string{"unmanaged-devices in /etc/NetworkManager/NetworkManager.conf: *"}, "take that out there"},
+		{"NetworkManager.devices", Problem, "NetworkManager leaves wired devices alone, so that nobody connects the VM:", []string{"unmanaged-devices in /etc/NetworkManager/NetworkManager.conf: *"}, "take that out there"},
 	}},
 	{"unmanaged by their names", map[string]string{"etc/NetworkManager/NetworkManager.conf": "[keyfile]\nunmanaged-devices=interface-name:e*\n"}, []Check{
 		{"NetworkManager.devices", Warning, "NetworkManager may leave wired devices alone:", []string{"unmanaged-devices in /etc/NetworkManager/NetworkManager.conf: interface-name:e*"}, "take that out there"},
@@ -221,14 +221,14 @@ var cases = []struct {
 		"etc/NetworkManager/NetworkManager.conf": "[keyfile]\nunmanaged-devices=type:ethernet;mac:00:11:22:33:44:55\nunmanaged-devices-=mac:00:11:22:33:44:55\n",
 		"etc/NetworkManager/conf.d/1.conf":       "[keyfile]\nunmanaged-devices-=type:ethernet\nunmanaged-devices+=*\nunmanaged-devices -=*\n",
 	}, []Check{
-		{"NetworkManager.devices", Warning, "NetworkManager leaves wired devices alone:", []string{"unmanaged-devices in /etc/NetworkManager/conf.d/1.conf: *"}, "take that out there"},
+		{"NetworkManager.devices", Problem, "NetworkManager leaves wired devices alone, so that nobody connects the VM:", []string{"unmanaged-devices in /etc/NetworkManager/conf.d/1.conf: *"}, "take that out there"},
 	}},
 	{"replaced", map[string]string{"usr/lib/NetworkManager/conf.d/1.conf": "[keyfile]\nunmanaged-devices=*\n[device]\nmanaged=0\n", "etc/NetworkManager/conf.d/2.conf": "[keyfile]\nunmanaged-devices=\n[device]\nmanaged=true\n"}, nil},
 	{"a section for all", map[string]string{"etc/NetworkManager/conf.d/1.conf": "[device-all]\nmatch-device=type:ethernet\nmanaged=0\n"}, []Check{
-		{"NetworkManager.devices", Warning, "NetworkManager leaves wired devices alone:", []string{"[device-all] in /etc/NetworkManager/conf.d/1.conf: type:ethernet"}, "take that out there"},
+		{"NetworkManager.devices", Problem, "NetworkManager leaves wired devices alone, so that nobody connects the VM:", []string{"[device-all] in /etc/NetworkManager/conf.d/1.conf: type:ethernet"}, "take that out there"},
 	}},
 	{"sections for some", map[string]string{"etc/NetworkManager/conf.d/1.conf": "[device]\nmanaged=No\n[device2]\nmatch-device=driver:virtio_net;what?\nmanaged=false\n"}, []Check{
-		{"NetworkManager.devices", Warning, "NetworkManager leaves wired devices alone:", []string{"[device2] in /etc/NetworkManager/conf.d/1.conf: driver:virtio_net", "[device2] in /etc/NetworkManager/conf.d/1.conf: what?", "[device] in /etc/NetworkManager/conf.d/1.conf: *"}, "take that out there"},
+		{"NetworkManager.devices", Problem, "NetworkManager leaves wired devices alone, so that nobody connects the VM:", []string{"[device2] in /etc/NetworkManager/conf.d/1.conf: driver:virtio_net", "[device2] in /etc/NetworkManager/conf.d/1.conf: what?", "[device] in /etc/NetworkManager/conf.d/1.conf: *"}, "take that out there"},
 	}},
 	{"names that no wired device has", map[string]string{"etc/NetworkManager/NetworkManager.conf": "[keyfile]\nunmanaged-devices=interface-name:docker*;interface-name:veth*;interface-name:~br-?;interface-name:=x\n"}, []Check{
 		{"NetworkManager.devices", Info, "NetworkManager leaves devices alone that hardly are a VM's wired ones:", []string{
@@ -249,7 +249,7 @@ var cases = []struct {
 	{"dhcpcd and systemd-networkd", map[string]string{"usr/sbin/dhcpcd": "", wants + "systemd-networkd.service": wanted, unitDir + "systemd-networkd.service": unit}, []Check{
 		{"NetworkManager.alone", Warning, "also started at boot: systemd-networkd.service", nil, "systemctl --root=/image disable systemd-networkd.service, unless they leave the VM's devices alone"},
 		{"cloud-init.dhcp-client", Warning, "dhcpcd: cloud-init 24.1 to 25.1 can crash asking it for the virtual router; where systemd-networkd runs a device, nm-cloud-seed cannot prevent that", nil, "systemctl --root=/image disable systemd-networkd.service"},
-		{"ordering.held", OK, "services, timers and sockets that wait for cloud-init's network stage: 2", nil, ""},
+		{"ordering.held", OK, "services, timers and sockets that wait for cloud-init's network stage: 2", []string{"app.service", "systemd-networkd.service"}, ""},
 	}},
 	{"a local stage with DHCP", map[string]string{"usr/sbin/udhcpc": link + "/bin/busybox", python + "version.py": "__VERSION__ = \"25.2\"\n"}, []Check{
 		{"cloud-init.version", OK, "25.2", nil, ""},
@@ -270,15 +270,30 @@ var cases = []struct {
 		skip("nm-cloud-seed.configuration", "nm-cloud-seed.installed"),
 		skip("nm-cloud-seed.switched-on", "nm-cloud-seed.installed"),
 		skip("nm-cloud-seed.drop-in", "nm-cloud-seed.installed"),
+		{"ordering.deadlock", Problem, "cloud-init looks for CloudStack without a network: cloud-init.service before sysinit.target before NetworkManager.service", nil, "see to nm-cloud-seed, which changes that order at boot"},
 		skip("ordering.plan", "nm-cloud-seed.installed"),
 		skip("ordering.held", "ordering.plan"),
 		skip("ordering.not-held", "ordering.plan"),
+	}},
+	{"generator masked", map[string]string{"etc/systemd/system-generators/nm-cloud-seed-generator": link + "/dev/null"}, []Check{
+		{"nm-cloud-seed.installed", Problem, "the generator is replaced or masked by /etc/systemd/system-generators/nm-cloud-seed-generator", nil, "rm /image/etc/systemd/system-generators/nm-cloud-seed-generator"},
+		skip("nm-cloud-seed.configuration", "nm-cloud-seed.installed"),
+		skip("nm-cloud-seed.switched-on", "nm-cloud-seed.installed"),
+		skip("nm-cloud-seed.drop-in", "nm-cloud-seed.installed"),
+		{"ordering.deadlock", Problem, "cloud-init looks for CloudStack without a network: cloud-init.service before sysinit.target before NetworkManager.service", nil, "see to nm-cloud-seed, which changes that order at boot"},
+		skip("ordering.plan", "nm-cloud-seed.installed"),
+		skip("ordering.held", "ordering.plan"),
+		skip("ordering.not-held", "ordering.plan"),
+	}},
+	{"first boot", map[string]string{"etc/machine-id": "uninitialized\n"}, []Check{
+		{"left-overs.machine-id", Warning, "/etc/machine-id is uninitialized: in each VM's first boot systemd enables units by its presets, on Debian systemd-networkd, too", nil, "truncate -s 0 /image/etc/machine-id"},
 	}},
 	{"half an rpm", map[string]string{"usr/bin/apt-get": "-", "usr/bin/nm-cloud-seed": "-"}, []Check{
 		{"nm-cloud-seed.installed", Problem, "not complete, without /usr/bin/nm-cloud-seed", nil, "install nm-cloud-seed-*.rpm in the image"},
 		skip("nm-cloud-seed.configuration", "nm-cloud-seed.installed"),
 		skip("nm-cloud-seed.switched-on", "nm-cloud-seed.installed"),
 		skip("nm-cloud-seed.drop-in", "nm-cloud-seed.installed"),
+		{"ordering.deadlock", Problem, "cloud-init looks for CloudStack without a network: cloud-init.service before sysinit.target before NetworkManager.service", nil, "see to nm-cloud-seed, which changes that order at boot"},
 		skip("ordering.plan", "nm-cloud-seed.installed"),
 		skip("ordering.held", "ordering.plan"),
 		skip("ordering.not-held", "ordering.plan"),

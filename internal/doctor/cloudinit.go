@@ -63,7 +63,7 @@ func (i *image) cloudInitConfig() Check {
 		notes = append(notes, "/etc/cloud/ds-identify.cfg may decide about datasources, and is not read here")
 	}
 	if len(notes) > 0 {
-		return warning("what follows holds unless these matter:", "mend the files, or remove them").with(notes...)
+		return warning("what follows holds unless these matter:", "mend the files, or remove what is not needed").with(notes...)
 	}
 	return ok("")
 }

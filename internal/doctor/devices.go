@@ -98,7 +98,7 @@ func (i *image) devices() Check {
 	var c Check
 	switch worst.reach {
 	case all:
-		c = warning("NetworkManager leaves wired devices alone:", fix)
+		c = problem("NetworkManager leaves wired devices alone, so that nobody connects the VM:", fix)
 	case some:
 		c = warning("NetworkManager may leave wired devices alone:", fix)
 	default:

@@ -181,7 +181,7 @@ func (i *image) program(name string, dirs ...string) bool {
 // install says how to install a package.
 func (i *image) install(name string) string {
 	if i.program("apt-get") {
-		return i.chroot("apt-get install " + name)
+		return i.chroot("apt-get install -y " + name)
 	}
 	return "install the package " + name + " in the image"
 }

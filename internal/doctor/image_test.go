@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"encoding/json"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -27,7 +28,7 @@ const (
 func good() map[string]string {
 	files := map[string]string{
 		"etc/os-release":      "NAME=x\nPRETTY_NAME=\"Example Linux 1\"\n",
-		"etc/machine-id":      "uninitialized\n",
+		"etc/machine-id":      "\n",
 		"etc/cloud/cloud.cfg": "users: []\ndatasource_list: [ CloudStack ]\n",
 		"etc/cloud/cloud.cfg.d/99-nm-cloud-seed.cfg": link + "/run/nm-cloud-seed/private/cloud.cfg",
 		"etc/nm-cloud-seed.conf":                     "[main]\n",
@@ -75,7 +76,11 @@ func write(t *testing.T, files map[string]string) (root string) {
 		case isLink:
 			err = os.Symlink(to, path)
 		default:
-			err = os.WriteFile(path, []byte(text), 0o644)
+			mode := fs.FileMode(0o644)
+			if strings.Contains(name, "/bin/") {
+				mode = 0o755
+			}
+			err = os.WriteFile(path, []byte(text), mode)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -141,7 +146,7 @@ func TestEarly(t *testing.T) {
 		}
 	}
 	want := []Check{
-		{Name: "ordering.deadlock", State: OK, Detail: "broken by nm-cloud-seed: cloud-init.service before sysinit.target before NetworkManager.service"},
+		{Name: "ordering.deadlock", State: OK, Detail: "resolved by nm-cloud-seed: cloud-init.service before sysinit.target before NetworkManager.service"},
 		{Name: "ordering.plan", State: OK, Detail: "ordering=early"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

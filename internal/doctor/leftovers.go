@@ -40,7 +40,10 @@ func (i *image) machineID() Check {
 		return warning("there is no /etc/machine-id: systemd, which starts on a read-only disk, cannot make one", fix)
 	case copied && (id == "" || id == "uninitialized"):
 		return warning("/"+dbus+" is set, which systemd takes: all VMs of this image have the same", remove)
-	case id == "", id == "uninitialized":
+	case id == "uninitialized":
+		// "First Boot Semantics" in machine-id(5)
+		return warning("/etc/machine-id is uninitialized: in each VM's first boot systemd enables units by its presets, on Debian systemd-networkd, too", fix)
+	case id == "":
 		return ok("empty: each VM makes its own")
 	default:
 		return warning("/etc/machine-id is set: all VMs of this image have the same", fix)

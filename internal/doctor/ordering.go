@@ -48,8 +48,8 @@ func (i *image) deadlock() Check {
 		return ok("none: cloud-init's network stage does not come before NetworkManager")
 	}
 	text := strings.Join(way, " before ")
-	if i.planned.Deadlock() == nil {
-		return ok("broken by nm-cloud-seed: " + text)
+	if i.planned.Deadlock() == nil && i.ours().State == OK {
+		return ok("resolved by nm-cloud-seed: " + text)
 	}
 	return problem("cloud-init looks for CloudStack without a network: "+text, "see to nm-cloud-seed, which changes that order at boot")
 }
@@ -90,7 +90,7 @@ func (i *image) held() Check {
 	if len(i.plan.Held) == 0 {
 		return ok("none has to")
 	}
-	return ok(fmt.Sprintf("services, timers and sockets that wait for cloud-init's network stage: %d", len(i.plan.Held)))
+	return ok(fmt.Sprintf("services, timers and sockets that wait for cloud-init's network stage: %d", len(i.plan.Held))).with(i.plan.Held...)
 }
 
 // notHeld are those that do not wait. Where there is a way through, somebody has

@@ -103,7 +103,7 @@ func TestReal(t *testing.T) {
 			}
 			s.run(`cp "` + project + `"/systemd/*.service usr/lib/systemd/system
 cp "` + project + `"/packaging/nm-cloud-seed.conf etc
-touch usr/bin/nm-cloud-seed
+install -m 755 /dev/null usr/bin/nm-cloud-seed
 ln -s ../../../bin/nm-cloud-seed usr/lib/systemd/system-generators/nm-cloud-seed-generator
 ln -s /run/nm-cloud-seed/private/cloud.cfg etc/cloud/cloud.cfg.d/99-nm-cloud-seed.cfg`)
 			if diff := cmp.Diff(map[string]string{}, s.wrong()); diff != "" {

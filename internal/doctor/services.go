@@ -81,6 +81,15 @@ func (i *image) ours() Check {
 	case len(missing) > 0:
 		return problem("not complete, without "+strings.Join(missing, " "), install)
 	}
+	// Of all places, systemd.generator(7) has these before the package's.
+	for _, dir := range []string{"run", "etc", "usr/local/lib"} {
+		if name := dir + "/systemd/system-generators/nm-cloud-seed-generator"; i.exists(name) {
+			return problem("the generator is replaced or masked by /"+name, "rm "+i.root+"/"+name)
+		}
+	}
+	if info, err := fs.Stat(i.fsys, "usr/bin/nm-cloud-seed"); err != nil || info.Mode()&0o111 == 0 {
+		return problem("/usr/bin/nm-cloud-seed cannot be executed", "chmod 755 "+i.root+"/usr/bin/nm-cloud-seed")
+	}
 	return i.unit(systemd.Service, "nm-cloud-seed")
 }
 

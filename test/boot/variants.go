@@ -51,6 +51,12 @@ func variants() []scenario {
 			boots: firstAndAgain(connectedBy("static")),
 		},
 		{
+			name: "trixie/unmanaged", about: "NetworkManager has to leave the NIC alone: the doctor knows how that ends",
+			suite: "trixie", doctor: []string{"problem NetworkManager.devices"},
+			files: also(impatient, "/etc/NetworkManager/conf.d/unmanaged.conf", "[device]\nmatch-device=type:ethernet\nmanaged=0\n"),
+			boots: []boot{{what: "first boot", checks: silent}},
+		},
+		{
 			name: "trixie/first-nic", about: "two NICs, the virtual router on the first",
 			suite: "trixie", files: inContainer, nics: []lab.NIC{{}, {NonDefault: true}},
 			boots: firstAndAgain(from("eth0")),
