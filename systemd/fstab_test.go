@@ -9,8 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nm-cloud-seed/nm-cloud-seed/internal/rootfs"
 	"testing/fstest"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/rootfs"
 
 	"github.com/google/go-cmp/cmp"
 )
