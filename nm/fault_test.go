@@ -91,6 +91,20 @@ func TestCancelHung(t *testing.T) {
 	}
 }
 
+// TestCancelSlow: the end comes while NetworkManager is activating, and nobody
+// else would take down what comes of it.
+func TestCancelSlow(t *testing.T) {
+	t.Parallel()
+	bus, manager := lab(t)
+	manager.Fail("AddAndActivateConnection2", nmtest.Fault{Delay: 300 * time.Millisecond})
+	s := start(t, bus, Options{Owner: true})
+	eventually(t, "called", func() bool { return manager.Calls("AddAndActivateConnection2") == 1 })
+	s.stop(patience)
+	if manager.Has(connectionUUID("eth0")) {
+		t.Error("a temporary connection was left behind")
+	}
+}
+
 // TestCancelHungSecond: an activation that is in place is taken down also when
 // the end comes while another hangs.
 func TestCancelHungSecond(t *testing.T) {

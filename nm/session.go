@@ -127,7 +127,11 @@ func (s *session) act(ctx context.Context, p plan) (acted bool, err error) {
 		}
 		// The service's own stay if it is killed, and the next one adopts
 		// them: a VM had better keep its network.
-		profile, active, err := s.bus.activate(ctx, s.name, path, temporary(d.name, id), !s.owner)
+		// Nor does the end of the run cut this short: only the answer tells what
+		// there is to take down.
+		longer, cancel := outlast(ctx, answerTime)
+		profile, active, err := s.bus.activate(longer, s.name, path, temporary(d.name, id), !s.owner)
+		cancel()
 		if fatal(err) {
 			return true, fmt.Errorf("cannot activate a temporary connection on %s: %w", d.name, err)
 		}
@@ -153,6 +157,23 @@ func (s *session) act(ctx context.Context, p plan) (acted bool, err error) {
 		}
 	}
 	return len(p.activate)+len(p.again) > 0, nil
+}
+
+// answerTime is plenty for NetworkManager's answer to an activation, and little
+// for the end of a run.
+const answerTime = time.Second
+
+// outlast is a context that ends some time after another.
+func outlast(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-longer.Done():
+		case <-time.After(by):
+			cancel()
+		}
+	})
+	return longer, func() { stop(); cancel() }
 }
 
 // fatal says whether an error came from the way to NetworkManager, not from it.
