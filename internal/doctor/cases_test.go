@@ -286,7 +286,18 @@ var cases = []struct {
 		skip("ordering.not-held", "ordering.plan"),
 	}},
 	{"first boot", map[string]string{"etc/machine-id": "uninitialized\n"}, []Check{
-		{"left-overs.machine-id", Warning, "/etc/machine-id is uninitialized: in each VM's first boot systemd enables units by its presets, on Debian systemd-networkd, too", nil, "truncate -s 0 /image/etc/machine-id"},
+		{"left-overs.machine-id", OK, "uninitialized: each VM makes its own", nil, ""},
+	}},
+	{"first boot, systemd-networkd preset", map[string]string{"etc/machine-id": "uninitialized\n", unitDir + "systemd-networkd.service": unit,
+		"usr/lib/systemd/system-preset/90-systemd.preset": "# all\ndisable a.service\nenable systemd-networkd.service\n"}, []Check{
+		{"left-overs.machine-id", Warning, "/etc/machine-id is uninitialized: in each VM's first boot systemd enables, by its presets, systemd-networkd.service", nil, "truncate -s 0 /image/etc/machine-id"},
+	}},
+	{"first boot, no preset", map[string]string{"etc/machine-id": "uninitialized\n", unitDir + "systemd-networkd.service": unit}, []Check{
+		{"left-overs.machine-id", Warning, "/etc/machine-id is uninitialized: in each VM's first boot systemd enables, by its presets, systemd-networkd.service", nil, "truncate -s 0 /image/etc/machine-id"},
+	}},
+	{"first boot, preset off", map[string]string{"etc/machine-id": "uninitialized\n", unitDir + "systemd-networkd.service": unit,
+		"usr/lib/systemd/system-preset/90-systemd.preset": "enable systemd-networkd.service\n", "etc/systemd/system-preset/00-nm.preset": "disable systemd-networkd*\n"}, []Check{
+		{"left-overs.machine-id", OK, "uninitialized: each VM makes its own", nil, ""},
 	}},
 	{"half an rpm", map[string]string{"usr/bin/apt-get": "-", "usr/bin/nm-cloud-seed": "-"}, []Check{
 		{"nm-cloud-seed.installed", Problem, "not complete, without /usr/bin/nm-cloud-seed", nil, "install nm-cloud-seed-*.rpm in the image"},

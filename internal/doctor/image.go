@@ -96,7 +96,7 @@ func (i *image) steps() []step {
 		{started, i.networkManagerStarted, needs(nm)},
 		{"NetworkManager.dbus", i.dbus, needs(nm)},
 		{"NetworkManager.devices", i.devices, needs(nm)},
-		{"NetworkManager.alone", i.otherNetworks, nil},
+		{"NetworkManager.alone", i.alone, nil},
 		{cloudInit, i.cloudInit, nil},
 		{"cloud-init.version", i.cloudInitVersion, needs(cloudInit)},
 		{"cloud-init.enabled", i.cloudInitEnabled, needs(cloudInit)},

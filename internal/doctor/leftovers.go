@@ -2,6 +2,8 @@ package doctor
 
 import (
 	"io/fs"
+	"path"
+	"slices"
 	"strings"
 )
 
@@ -40,12 +42,32 @@ func (i *image) machineID() Check {
 		return warning("there is no /etc/machine-id: systemd, which starts on a read-only disk, cannot make one", fix)
 	case copied && (id == "" || id == "uninitialized"):
 		return warning("/"+dbus+" is set, which systemd takes: all VMs of this image have the same", remove)
-	case id == "uninitialized":
-		// "First Boot Semantics" in machine-id(5)
-		return warning("/etc/machine-id is uninitialized: in each VM's first boot systemd enables units by its presets, on Debian systemd-networkd, too", fix)
+	case id == "uninitialized": // "First Boot Semantics" in machine-id(5)
+		if names := slices.DeleteFunc(otherNetworks(), func(unit string) bool { return !i.units.Installed(unit) || !i.preset(unit) }); len(names) > 0 {
+			return warning("/etc/machine-id is uninitialized: in each VM's first boot systemd enables, by its presets, "+strings.Join(names, " "), fix)
+		}
+		return ok("uninitialized: each VM makes its own")
 	case id == "":
 		return ok("empty: each VM makes its own")
 	default:
 		return warning("/etc/machine-id is set: all VMs of this image have the same", fix)
 	}
+}
+
+// preset says whether systemd.preset(5) enables a unit: the first line that
+// matches counts, and without one it does.
+func (i *image) preset(unit string) bool {
+	const dir = "systemd/system-preset"
+	for _, file := range i.layered("*.preset", "usr/lib/"+dir, "usr/local/lib/"+dir, "run/"+dir, "etc/"+dir) {
+		for line := range strings.Lines(i.read(file)) {
+			words := strings.Fields(line)
+			if len(words) < 2 || words[0] != "enable" && words[0] != "disable" {
+				continue
+			}
+			if matched, _ := path.Match(words[1], unit); matched {
+				return words[0] == "enable"
+			}
+		}
+	}
+	return true
 }

@@ -48,10 +48,14 @@ func (i *image) dbus() Check {
 	return ok("")
 }
 
-// otherNetworks are services that would run the VM's devices, too.
-func (i *image) otherNetworks() Check {
-	others := []string{networkd, "networking.service", "dhcpcd.service", "connman.service", "wicked.service"}
-	others = slices.DeleteFunc(others, func(unit string) bool { return !i.units.Started(unit) })
+// otherNetworks are services that run network devices, too.
+func otherNetworks() []string {
+	return []string{networkd, "networking.service", "dhcpcd.service", "connman.service", "wicked.service"}
+}
+
+// alone looks for services that would run the VM's devices, too.
+func (i *image) alone() Check {
+	others := slices.DeleteFunc(otherNetworks(), func(unit string) bool { return !i.units.Started(unit) })
 	if len(others) == 0 {
 		return ok("no other service runs the network")
 	}

@@ -47,8 +47,7 @@ func scenarios() []scenario {
 		},
 		scenario{
 			name: "trixie/presets", about: "a first boot, on which systemd enables units after the generators",
-			suite: "trixie", doctor: []string{"warning left-overs.machine-id"},
-			files: map[string]string{
+			suite: "trixie", files: map[string]string{
 				ourConfig:         inContainer[ourConfig],
 				"/etc/machine-id": "uninitialized\n",
 				// Debian's presets enable it, beside NetworkManager. Empty is masked.
