@@ -20,7 +20,7 @@ import (
 const suite = "trixie"
 
 // workshop is a Debian with the tools of the page, as root and with this
-// machine's network. What is written there is gone with it, but for /work, which
+// machine's network. What is written there is gone with it, but for /bench, which
 // has a directory for each way.
 type workshop struct {
 	root    string // cached, and not written to
@@ -29,7 +29,7 @@ type workshop struct {
 }
 
 // enter lays a root that can be written over $1, with the scratch directory $2 as
-// /work in it, and runs the script $3 in the directory $4. The tools make
+// /bench in it, and runs the script $3 in the directory $4. The tools make
 // namespaces of their own, which chroot(2) does not allow: hence pivot_root. There
 // is no /dev/kvm: where it is there but does not work, QEMU waits for ever.
 const enter = `
@@ -46,11 +46,11 @@ mount -t tmpfs tmpfs dev/shm
 ln -s pts/ptmx dev/ptmx
 for d in fd:fd stdin:fd/0 stdout:fd/1 stderr:fd/2; do ln -s "/proc/self/${d#*:}" "dev/${d%%:*}"; done
 mount -t tmpfs -o mode=755 tmpfs run
-mkdir -p work
-mount --bind "$2/work" work
+mkdir -p bench
+mount --bind "$2/bench" bench
 cp /etc/resolv.conf etc/resolv.conf
 pivot_root . mnt
-exec chroot . sh -euc 'umount --lazy /mnt; cd "/work/$2"; exec sh -eux "$1"' sh "/work/$3" "$4"`
+exec chroot . sh -euc 'umount --lazy /mnt; cd "/bench/$2"; exec sh -eux "$1"' sh "/bench/$3" "$4"`
 
 func newWorkshop(ctx context.Context, packages []string, dist string) (*workshop, error) {
 	if os.Geteuid() != 0 {
@@ -70,7 +70,7 @@ func newWorkshop(ctx context.Context, packages []string, dist string) (*workshop
 		return nil, err
 	}
 	w := &workshop{root, scratch, dist}
-	for _, d := range []string{"work", "root"} {
+	for _, d := range []string{"bench", "root"} {
 		err = errors.Join(err, os.Mkdir(filepath.Join(scratch, d), 0o755))
 	}
 	return w, err
@@ -79,7 +79,7 @@ func newWorkshop(ctx context.Context, packages []string, dist string) (*workshop
 func (w *workshop) close() error { return os.RemoveAll(w.scratch) }
 
 // dir is where a way's commands run, for us.
-func (w *workshop) dir(name string) string { return filepath.Join(w.scratch, "work", name) }
+func (w *workshop) dir(name string) string { return filepath.Join(w.scratch, "bench", name) }
 
 // lay makes the directory of a way, with the page's files and what make packages
 // leaves.
@@ -101,7 +101,7 @@ func (w *workshop) lay(name string, files map[string]string) error {
 // run runs commands in the directory of a way.
 func (w *workshop) run(ctx context.Context, name, commands string) error {
 	const script = "commands"
-	err := os.WriteFile(filepath.Join(w.scratch, "work", script), []byte(commands), 0o644)
+	err := os.WriteFile(filepath.Join(w.scratch, "bench", script), []byte(commands), 0o644)
 	for _, d := range []string{"upper", "overlay"} {
 		err = errors.Join(err, os.RemoveAll(filepath.Join(w.scratch, d)), os.Mkdir(filepath.Join(w.scratch, d), 0o755))
 	}
@@ -110,7 +110,7 @@ func (w *workshop) run(ctx context.Context, name, commands string) error {
 	}
 	cmd := exec.CommandContext(ctx, "unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child",
 		"sh", "-euc", enter, "sh", w.root, w.scratch, script, name)
-	cmd.Env = []string{"PATH=/work/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "HOME=/root", "TERM=dumb"}
+	cmd.Env = []string{"PATH=/bench/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "HOME=/root", "TERM=dumb"}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
 	// A file and not a pipe: it also has an end if somebody is left behind.
