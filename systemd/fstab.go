@@ -22,7 +22,7 @@ func (r *reader) fstab(into *dir) {
 	}
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
-			r.notes.add("cannot read %s/etc/fstab: %s", r.root, reason(err))
+			r.notes.add("cannot read %s/etc/fstab: %s", r.root, rootfs.Reason(err))
 		}
 		return
 	}

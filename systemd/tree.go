@@ -176,7 +176,7 @@ func (r *reader) list(real, name string) []fs.DirEntry {
 	case errors.Is(err, rootfs.ErrTooBig):
 		r.notes.add("%s/%s has more than %d entries, the rest is not read", r.root, name, maxEntries)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		r.notes.add("cannot read %s/%s: %s", r.root, name, reason(err))
+		r.notes.add("cannot read %s/%s: %s", r.root, name, rootfs.Reason(err))
 	}
 	return entries
 }
@@ -218,7 +218,7 @@ func (r *reader) content(f *file, name string) {
 	if err != nil {
 		f.broken = true
 		if !errors.Is(err, fs.ErrNotExist) {
-			r.notes.add("cannot read %s%s: %s", r.root, f.path, reason(err))
+			r.notes.add("cannot read %s%s: %s", r.root, f.path, rootfs.Reason(err))
 		}
 		return
 	}
@@ -237,13 +237,4 @@ func fileOf(text string) *file {
 func (f *file) setText(text string) {
 	text = strings.TrimPrefix(text, "\ufeff")
 	f.text, f.settings = text, parse(text)
-}
-
-// reason is an error without the path that we name ourselves.
-func reason(err error) string {
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
-		err = pathErr.Err
-	}
-	return err.Error()
 }

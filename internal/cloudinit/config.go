@@ -102,7 +102,7 @@ func (f Files) each(c *Config, do func(path string, data []byte)) error {
 	total := 0
 	names, err := configFiles(fsys)
 	if err != nil {
-		c.Notes = append(c.Notes, fmt.Sprintf("cannot list /%s: %s", configDir, reason(err)))
+		c.Notes = append(c.Notes, fmt.Sprintf("cannot list /%s: %s", configDir, rootfs.Reason(err)))
 	}
 	for i, name := range names {
 		path := "/" + name
@@ -110,10 +110,10 @@ func (f Files) each(c *Config, do func(path string, data []byte)) error {
 		switch {
 		case i == 0 && errors.Is(err, fs.ErrNotExist):
 			return fmt.Errorf("cannot read cloud-init's configuration: there is no %s%s", f.Root, path)
-		case errors.Is(err, fs.ErrNotExist), err != nil && leadsToRun(fsys, name):
+		case errors.Is(err, fs.ErrNotExist):
 			continue // such as our own, which leads to nothing until there is something to say
 		case err != nil:
-			c.Notes = append(c.Notes, fmt.Sprintf("cannot read %s: %s", path, reason(err)))
+			c.Notes = append(c.Notes, fmt.Sprintf("cannot read %s: %s", path, rootfs.Reason(err)))
 			continue
 		}
 		if total += len(data); total > maxConfigTotal || i > maxConfigFiles {
@@ -139,13 +139,6 @@ func configFiles(fsys fs.FS) ([]string, error) {
 		}
 	}
 	return names, err
-}
-
-// leadsToRun is for an image, in which /run is empty: at boot such a link leads
-// to a file that somebody has made since.
-func leadsToRun(fsys fs.FS, name string) bool {
-	to, err := fs.ReadLink(fsys, name)
-	return err == nil && strings.HasPrefix(to, "/run/")
 }
 
 // line finds the line of a syntax error: the rest of its text may quote the file.
@@ -257,13 +250,4 @@ func (s *Setting) identify(path string, data []byte) {
 			}
 		}
 	}
-}
-
-// reason is an error without the path that we name ourselves.
-func reason(err error) string {
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
-		err = pathErr.Err
-	}
-	return err.Error()
 }

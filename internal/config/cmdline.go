@@ -77,7 +77,7 @@ func CommandLine(root string) (string, error) {
 	}
 	data, err := rootfs.Read(fsys, name, maxCommandLine)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("cannot read kernel command line: %s/%s: %s (is ProcSubset=pid set?)", root, name, reason(err))
+		return "", fmt.Errorf("cannot read kernel command line: %s/%s: %s (is ProcSubset=pid set?)", root, name, rootfs.Reason(err))
 	}
 	return string(data), nil
 }

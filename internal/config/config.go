@@ -88,7 +88,7 @@ func load(fsys fs.FS, root string) (Config, error) {
 		path := root + "/" + name
 		data, err := read(fsys, name)
 		if err != nil {
-			p.add("%s: %s", path, reason(err))
+			p.add("%s: %s", path, rootfs.Reason(err))
 			continue
 		}
 		for _, e := range parse(data) {

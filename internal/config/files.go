@@ -50,7 +50,7 @@ func files(fsys fs.FS, root string, p *problems) []string {
 func confs(fsys fs.FS, root, dir string, p *problems) []string {
 	entries, err := rootfs.List(fsys, dir, maxEntries)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		p.add("%s/%s: %s", root, dir, reason(err))
+		p.add("%s/%s: %s", root, dir, rootfs.Reason(err))
 	}
 	var names []string
 	for _, e := range entries {
@@ -72,15 +72,6 @@ func read(fsys fs.FS, name string) ([]byte, error) {
 		return nil, nil
 	}
 	return data, err
-}
-
-// reason is an error without the path that we name ourselves.
-func reason(err error) string {
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
-		err = pathErr.Err
-	}
-	return err.Error()
 }
 
 // problems collects what is wrong, one line each.

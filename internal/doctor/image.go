@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -54,7 +53,7 @@ func Image(root string) (Report, error) {
 // open reads what several checks ask for. Call done when finished.
 func open(dir string) (i *image, done func(), err error) {
 	if info, err := os.Stat(dir); err != nil {
-		return nil, nil, fmt.Errorf("cannot examine %s: %w (unpack or mount the image there)", dir, reason(err))
+		return nil, nil, fmt.Errorf("cannot examine %s: %s (unpack or mount the image there)", dir, rootfs.Reason(err))
 	} else if !info.IsDir() {
 		return nil, nil, fmt.Errorf("cannot examine %s: not a directory (unpack or mount the image, and name the directory)", dir)
 	}
@@ -205,13 +204,4 @@ func (i *image) systemctl(command string) string {
 // shown has the names of files as they are in the image, not below the root.
 func (i *image) shown(text string) string {
 	return strings.ReplaceAll(text, i.root+"/", "/")
-}
-
-// reason is an error without the path that we name ourselves.
-func reason(err error) error {
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
-		return pathErr.Err
-	}
-	return err
 }

@@ -43,7 +43,7 @@ func variants() []scenario {
 			boots: firstAndAgain(generated("generator.early/cloud-init-network.service")),
 		},
 		{
-			name: "trixie/static", about: "a static profile: nobody asks for a lease",
+			name: "trixie/static", about: "a static profile",
 			suite: "trixie",
 			files: also(inContainer,
 				"/etc/cloud/cloud.cfg.d/97-no-network.cfg", "network: {config: disabled}\n",
