@@ -92,7 +92,11 @@ func without(text string, drop func(word string) bool) string {
 			}
 		}
 		if len(kept) > 0 {
-			lines[l.next-1] = "Before=" + strings.Join(kept, " ") + "\n"
+			line := "Before=" + strings.Join(kept, " ")
+			if escaped(line) {
+				line += " " // or it would continue here
+			}
+			lines[l.next-1] = line + "\n"
 		}
 	}
 	return strings.Join(lines, "")
