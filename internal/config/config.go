@@ -16,6 +16,8 @@ type Config struct {
 	Deadline time.Duration // whole seconds
 	LogLevel LogLevel
 	Ordering Ordering
+	Password bool // ask for it, and hand it to cloud-init
+	SSHKeys  bool // apply changed ones after the first boot, too
 }
 
 // Platform says whether this is a CloudStack VM.

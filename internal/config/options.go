@@ -47,12 +47,22 @@ func Options() []Option {
 			return oneOf(&c.Ordering, value, OrderingLate, OrderingEarly, OrderingOff)
 		},
 	}, {
+		Section: "main", Key: "password", Default: "yes",
+		Values: "yes or no",
+		Doc:    "whether the password server is asked for a password, and cloud-init applies it",
+		set:    func(c *Config, value string) error { return yesNo(&c.Password, value) },
+	}, {
 		Section: "main", Key: "platform", Default: string(PlatformAuto),
 		Values: "auto, cloudstack or none",
 		Doc:    "whether this is a CloudStack VM; auto asks the firmware (DMI) and cloud-init's datasource_list",
 		set: func(c *Config, value string) error {
 			return oneOf(&c.Platform, value, PlatformAuto, PlatformCloudStack, PlatformNone)
 		},
+	}, {
+		Section: "main", Key: "ssh-keys", Default: "yes",
+		Values: "yes or no",
+		Doc:    "whether an SSH key that was reset is applied at the next boot, and the one it replaces removed",
+		set:    func(c *Config, value string) error { return yesNo(&c.SSHKeys, value) },
 	}}
 }
 
@@ -100,6 +110,18 @@ func setDeadline(c *Config, value string) error {
 		return strconv.ErrRange
 	}
 	c.Deadline = time.Duration(n) * time.Second
+	return nil
+}
+
+func yesNo(to *bool, value string) error {
+	switch value {
+	case "yes":
+		*to = true
+	case "no":
+		*to = false
+	default:
+		return strconv.ErrSyntax
+	}
 	return nil
 }
 

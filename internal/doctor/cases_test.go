@@ -320,7 +320,7 @@ var cases = []struct {
 		skip("ordering.not-held", "ordering.plan"),
 	}},
 	{"mistakes in the configuration", map[string]string{"etc/nm-cloud-seed.conf": "[main]\nplattform=x\ndeadline=soon\n"}, []Check{
-		{"nm-cloud-seed.configuration", Problem, "there are mistakes", []string{`cannot read configuration: /etc/nm-cloud-seed.conf:2: unknown key "plattform" in [main] (known: deadline, log-level, ordering, platform)`, `cannot read configuration: /etc/nm-cloud-seed.conf:3: bad value "soon" of deadline in [main] (want whole seconds from 10 to 3600)`}, "mend the lines"},
+		{"nm-cloud-seed.configuration", Problem, "there are mistakes", []string{`cannot read configuration: /etc/nm-cloud-seed.conf:2: unknown key "plattform" in [main] (known: deadline, log-level, ordering, password, platform, ssh-keys)`, `cannot read configuration: /etc/nm-cloud-seed.conf:3: bad value "soon" of deadline in [main] (want whole seconds from 10 to 3600)`}, "mend the lines"},
 	}},
 	{"platform=none", map[string]string{"etc/nm-cloud-seed.conf": "[main]\nplatform=none\n"}, []Check{
 		{"nm-cloud-seed.switched-on", Problem, "switched off by platform=none: nothing is done", nil, "remove that line from /image/etc/nm-cloud-seed.conf, or the file in /image/etc/nm-cloud-seed.conf.d or /image/usr/lib/nm-cloud-seed/conf.d that has it"},
