@@ -98,7 +98,7 @@ func (p Plan) warn(format string, args ...any) Plan {
 // links pull our services in, along with cloud-init.
 func (u *Units) links() []File {
 	var all []File
-	for _, name := range []string{Service, cleanupService} {
+	for _, name := range wanted {
 		if n := u.unit(name); n != nil {
 			all = append(all, File{Name: cloudTarget + ".wants/" + name, Link: n.file.path})
 		}

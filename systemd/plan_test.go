@@ -20,8 +20,8 @@ func enabled(name string) string { return etc + "multi-user.target.wants/" + nam
 // each case systemd itself must find no cycle, and start the network stage.
 func TestPlan(t *testing.T) {
 	const run = "[Service]\nExecStart=/bin/true\n"
-	const link, cleanup = "cloud-init.target.wants/nm-cloud-seed.service", "cloud-init.target.wants/nm-cloud-seed-cleanup.service"
-	links := []string{cleanup, link}
+	const wants = "cloud-init.target.wants/nm-cloud-seed"
+	links := []string{wants + "-cleanup.service", wants + "-ssh-keys.service", wants + ".service"}
 	moved := append([]string{"cloud-init-main.service.d/nm-cloud-seed.conf"}, links...)
 	rhel := "[Unit]\nDefaultDependencies=no\nAfter=cloud-init-local.service NetworkManager.service\nBefore=network-online.target\nConflicts=shutdown.target\nBefore=shutdown.target\n" + run
 	for _, tt := range []struct {

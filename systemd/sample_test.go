@@ -28,7 +28,7 @@ func sample(t testing.TB, suite string) map[string]string {
 		}
 	}
 	files["etc/machine-id"] = "6e6d2d636c6f75642d736565642d7379\n" // or this is a first boot
-	for _, name := range []string{Service, cleanupService} {
+	for _, name := range wanted {
 		data, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)

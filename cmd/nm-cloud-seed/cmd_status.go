@@ -135,6 +135,12 @@ func printStatus(w io.Writer, s daemon.State) error {
 			row("warning", "%s", warning)
 		}
 	}
+	if s.Password != "" {
+		row("password", "%s", s.Password)
+	}
+	if s.SSHKeys != "" {
+		row("SSH keys", "%s", s.SSHKeys)
+	}
 	if len(s.Temporary) > 0 {
 		row("temporary", "a connection of ours holds %s", strings.Join(s.Temporary, ", "))
 	}

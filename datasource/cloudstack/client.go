@@ -90,6 +90,13 @@ func (c *client) close() { c.http.CloseIdleConnections() }
 // get fetches one path and refuses an answer of more than limit bytes. Errors
 // name neither the body nor any part of it.
 func (c *client) get(ctx context.Context, server netip.Addr, path string, limit int64, timeout time.Duration) ([]byte, error) {
+	body, _, err := c.ask(ctx, server, path, "", limit, timeout)
+	return body, err
+}
+
+// ask is get, also with a word for the password server (domU), whose answer has
+// no length and ends with its connection, and with the answer's header.
+func (c *client) ask(ctx context.Context, server netip.Addr, path, domU string, limit int64, timeout time.Duration) ([]byte, http.Header, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	ctx, fail := context.WithCancelCause(ctx)
@@ -101,44 +108,48 @@ func (c *client) get(ctx context.Context, server netip.Addr, path string, limit 
 	u := url.URL{Scheme: "http", Host: host, Path: path}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	req.Header.Set("User-Agent", "nm-cloud-seed")
+	if domU != "" {
+		req.Header["DomU_Request"] = []string{domU} // not in Go's own spelling
+		req.Close = true
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, plain(err)
+		return nil, nil, plain(err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		// A short body read to its end leaves the connection usable.
 		_, _ = io.CopyN(io.Discard, resp.Body, 4<<10)
 		if resp.StatusCode == http.StatusNotFound {
-			return nil, errNotFound
+			return nil, nil, errNotFound
 		}
 		if resp.StatusCode >= 500 {
-			return nil, fmt.Errorf("%w: the answer is HTTP status %d", datasource.ErrNotReady, resp.StatusCode)
+			return nil, nil, fmt.Errorf("%w: the answer is HTTP status %d", datasource.ErrNotReady, resp.StatusCode)
 		}
-		return nil, statusError(resp.StatusCode)
+		return nil, nil, statusError(resp.StatusCode)
 	}
-	if resp.ContentLength < 0 && !slices.Contains(resp.TransferEncoding, "chunked") {
-		return nil, errors.New("the answer has no length, so it cannot be told whether it is whole")
+	if domU == "" && resp.ContentLength < 0 && !slices.Contains(resp.TransferEncoding, "chunked") {
+		return nil, nil, errors.New("the answer has no length, so it cannot be told whether it is whole")
 	}
 	if resp.ContentLength > limit {
-		return nil, fmt.Errorf("%w: the answer of %d bytes is over the limit of %d", datasource.ErrRefused, resp.ContentLength, limit)
+		return nil, nil, fmt.Errorf("%w: the answer of %d bytes is over the limit of %d", datasource.ErrRefused, resp.ContentLength, limit)
 	}
 	stall := time.AfterFunc(stallTimeout, func() { fail(errStalled) })
 	defer stall.Stop()
 	body, err := io.ReadAll(io.LimitReader(progress{resp.Body, stall}, limit+1))
 	if cause := context.Cause(ctx); err != nil && errors.Is(cause, errStalled) {
-		return nil, cause
+		return nil, nil, cause
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the whole answer: %w", plain(err))
+		return nil, nil, fmt.Errorf("cannot read the whole answer: %w", plain(err))
 	}
 	if int64(len(body)) > limit {
-		return nil, fmt.Errorf("%w: the answer is over the limit of %d bytes", datasource.ErrRefused, limit)
+		return nil, nil, fmt.Errorf("%w: the answer is over the limit of %d bytes", datasource.ErrRefused, limit)
 	}
-	return body, nil
+	return body, resp.Header, nil
 }
 
 // statusError is an HTTP status that asking again will not change.

@@ -80,16 +80,32 @@ func (l *lab) vr(i int, vm *vrtest.VM, faults ...vrtest.Fault) *vrtest.VR {
 	vr := vrtest.New()
 	vr.SetDefaultVM(vm)
 	vr.SetFaults(faults...)
+	l.serve(i, vr.ServeMetadata)
+	return vr
+}
+
+// passwords is vr for the password port.
+func (l *lab) passwords(i int, vm *vrtest.VM, faults ...vrtest.Fault) *vrtest.VR {
+	vr := vrtest.New()
+	vr.SetDefaultVM(vm)
+	for f := range faults {
+		faults[f].Port = vrtest.PasswordPort
+	}
+	vr.SetFaults(faults...)
+	l.serve(i, vr.ServePasswords)
+	return vr
+}
+
+func (l *lab) serve(i int, serve func(context.Context, net.Listener) error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- vr.ServeMetadata(ctx, l.listeners[i]) }()
+	go func() { done <- serve(ctx, l.listeners[i]) }()
 	l.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
 			l.Error(err)
 		}
 	})
-	return vr
 }
 
 // raw answers each connection to the address number i with the same bytes, and

@@ -44,6 +44,10 @@ type Config struct {
 	// stumble over.
 	Identified Setting
 	Notes      []string // what cloud-init or we cannot read, and skip
+	Linked     bool     // the link to our drop-in is there: what is written there is read
+
+	files layers
+	later layers // those of them that override our drop-in
 }
 
 // Setting is what a file says. It is not set if At is empty.
@@ -79,15 +83,20 @@ func (f Files) Config() (Config, error) {
 			c.Notes = append(c.Notes, fmt.Sprintf("cloud-init skips %s: %v", path, err))
 			return
 		}
-		c.Datasources.take(path, top, "datasource_list")
-		c.Network.take(path, top, "network", "config")
-		c.Renderers.take(path, top, "system_info", "network", "renderers")
+		one := layers{{path, top}}
+		c.files = append(one, c.files...)
+		if c.Linked {
+			c.later = append(one, c.later...)
+		}
 		for _, key := range []string{"conf_d", "merge_how", "merge_type"} {
 			if value(top, key) != nil {
 				c.Notes = append(c.Notes, fmt.Sprintf("%s has %s, which is not followed", path, key))
 			}
 		}
 	})
+	c.Datasources = c.files.at("datasource_list").setting()
+	c.Network = c.files.at("network", "config").setting()
+	c.Renderers = c.files.at("system_info", "network", "renderers").setting()
 	return c, err
 }
 
@@ -106,12 +115,17 @@ func (f Files) each(c *Config, do func(path string, data []byte)) error {
 	}
 	for i, name := range names {
 		path := "/" + name
+		if isDropIn(fsys, name) { // what we write there is not what the image says
+			c.Linked = true
+			do(path, []byte(merging))
+			continue
+		}
 		data, err := rootfs.Read(fsys, name, maxConfigFile)
 		switch {
 		case i == 0 && errors.Is(err, fs.ErrNotExist):
 			return fmt.Errorf("cannot read cloud-init's configuration: there is no %s%s", f.Root, path)
 		case errors.Is(err, fs.ErrNotExist):
-			continue // such as our own, which leads to nothing until there is something to say
+			continue
 		case err != nil:
 			c.Notes = append(c.Notes, fmt.Sprintf("cannot read %s: %s", path, rootfs.Reason(err)))
 			continue
@@ -124,6 +138,18 @@ func (f Files) each(c *Config, do func(path string, data []byte)) error {
 		do(path, data)
 	}
 	return nil
+}
+
+// merging is what a Handover does to the configuration besides what it is for: a
+// mapping there brings back those of the files before it (see layers.at).
+const merging = "chpasswd: {}\n"
+
+func isDropIn(fsys fs.FS, name string) bool {
+	if name != dropInLink {
+		return false
+	}
+	to, err := fs.ReadLink(fsys, name)
+	return err == nil && to == dropInTarget
 }
 
 // configFiles are the files' names, in their order. With an error they are not all.
@@ -196,20 +222,14 @@ func value(n *yaml.Node, key string) *yaml.Node {
 	return found
 }
 
-// take reads a list or a word at a path of keys, if it is there: mappings are
-// merged, anything else replaces what an earlier file says.
-func (s *Setting) take(path string, n *yaml.Node, keys ...string) {
-	for _, key := range keys {
-		if n = value(n, key); n == nil {
-			return
-		}
-		if n.Kind != yaml.MappingNode {
-			*s = Setting{} // also what is below is replaced
-		}
+// setting reads a list or a word.
+func (l layers) setting() Setting {
+	if len(l) == 0 {
+		return Setting{}
 	}
-	*s = Setting{At: fmt.Sprintf("%s:%d", path, n.Line)}
+	s := Setting{At: l.where()}
 	var items []*yaml.Node
-	switch {
+	switch n := l.first(); {
 	case n.Kind == yaml.SequenceNode:
 		items = n.Content
 	case n.Kind == yaml.ScalarNode && n.Tag != "!!null":
@@ -220,6 +240,7 @@ func (s *Setting) take(path string, n *yaml.Node, keys ...string) {
 			s.Values = append(s.Values, clean(item.Value))
 		}
 	}
+	return s
 }
 
 // What some ds-identify takes for the key, even in a comment, and what all of

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/test/debroot"
 )
@@ -74,6 +75,9 @@ var configs = []struct {
 	}},
 }
 
+// shown is what others can see.
+var shown = cmpopts.IgnoreUnexported(Config{})
+
 func TestConfig(t *testing.T) {
 	for _, tt := range configs {
 		t.Run(tt.name, func(t *testing.T) {
@@ -85,7 +89,7 @@ func TestConfig(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tt.want, got); diff != "" {
+			if diff := cmp.Diff(tt.want, got, shown); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 		})
@@ -179,7 +183,7 @@ func TestConfigHostile(t *testing.T) {
 			"/etc/cloud/cloud.cfg.d/92.cfg and what follows is not read: more than 128 files or 1048576 bytes",
 		},
 	}
-	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+	if diff := cmp.Diff(want, got, shown); diff != "" || err != nil {
 		t.Errorf("%v, -want +got:\n%s", err, diff)
 	}
 	if got, err := (Files{Root: outside}).Config(); err == nil || !strings.Contains(err.Error(), "/etc/cloud/cloud.cfg") {
@@ -193,7 +197,7 @@ func TestConfigHostile(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err = (Files{Root: outside}).Config()
-	if diff := cmp.Diff(Config{Notes: []string{"cannot list /etc/cloud/cloud.cfg.d: not a directory"}}, got); diff != "" || err != nil {
+	if diff := cmp.Diff(Config{Notes: []string{"cannot list /etc/cloud/cloud.cfg.d: not a directory"}}, got, shown); diff != "" || err != nil {
 		t.Errorf("a FIFO for a directory: %v, -want +got:\n%s", err, diff)
 	}
 	many := t.TempDir()
@@ -202,7 +206,7 @@ func TestConfigHostile(t *testing.T) {
 		put(t, many, fmt.Sprintf("%s/%d", configDir, i), "")
 	}
 	got, err = (Files{Root: many}).Config()
-	if diff := cmp.Diff(Config{Notes: []string{"cannot list /etc/cloud/cloud.cfg.d: too big, more than 1024 entries"}}, got); diff != "" || err != nil {
+	if diff := cmp.Diff(Config{Notes: []string{"cannot list /etc/cloud/cloud.cfg.d: too big, more than 1024 entries"}}, got, shown); diff != "" || err != nil {
 		t.Errorf("too many files: %v, -want +got:\n%s", err, diff)
 	}
 }
@@ -267,7 +271,7 @@ func FuzzConfig(f *testing.F) {
 		var s Setting
 		s.identify("/x", data)
 		if top, err := parse(data); err == nil {
-			s.take("/x", top, "system_info", "network", "renderers")
+			layers{{"/x", top}}.at("system_info", "network", "renderers").setting()
 		}
 	})
 }

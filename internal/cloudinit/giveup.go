@@ -7,10 +7,13 @@ import (
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/atomicfile"
 )
 
-// dropIn is the file that the package's symlink
-// /etc/cloud/cloud.cfg.d/99-nm-cloud-seed.cfg leads to, relative to our runtime
+// dropIn is the file that the package's symlink leads to, relative to our runtime
 // directory. Only root may see what is in it, so its directory is private.
-const dropIn = "private/cloud.cfg"
+const (
+	dropIn       = "private/cloud.cfg"
+	dropInLink   = configDir + "/99-nm-cloud-seed.cfg"
+	dropInTarget = "/run/nm-cloud-seed/" + dropIn
+)
 
 // giveUp makes the CloudStack datasource end its own search at once
 // (wait_for_metadata_service in DataSourceCloudStack.py).
@@ -22,16 +25,18 @@ datasource: {CloudStack: {max_wait: 0}}
 
 // GiveUp tells cloud-init not to search for a virtual router itself. dir is our
 // runtime directory, /run/nm-cloud-seed.
-func GiveUp(dir string) error {
+func GiveUp(dir string) error { return writeDropIn(dir, giveUp) }
+
+func writeDropIn(dir, text string) error {
 	path := filepath.Join(dir, dropIn)
 	if err := atomicfile.PrivateDir(filepath.Dir(path)); err != nil {
 		return err
 	}
-	return atomicfile.WriteFile(path, []byte(giveUp), 0o600)
+	return atomicfile.WriteFile(path, []byte(text), 0o600)
 }
 
-// Clear takes GiveUp and LayReady back. It is no error if there is nothing to
-// take back.
+// Clear takes GiveUp, Handover.Write and LayReady back. It is no error if there
+// is nothing to take back.
 func Clear(dir string) error {
 	return errors.Join(
 		atomicfile.Remove(filepath.Join(dir, dropIn)),

@@ -69,6 +69,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 
 	// 2 to 6. NetworkManager, a lease on each device, the virtual router, its metadata.
 	stop := d.extendTimeout()
+	defer stop()
 	job := Job{Log: d.Log, Platform: Platform(d.Root, d.Config), Deadline: d.Config.Deadline, Owner: true, Report: d.progress}
 	inst, networks, err := job.Fetch(ctx)
 	defer networks.Close()
@@ -77,7 +78,6 @@ func (d *Daemon) Run(ctx context.Context) error {
 			d.Notify("STOPPING=1")
 		}
 	}()
-	stop()
 	fail := func(err error) error { // the VM keeps its network all the same
 		err = d.fail(err)
 		if len(networks.held) > 0 && ctx.Err() == nil {
@@ -113,6 +113,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 		d.Log.WithError(err).Warn("cloud-init up to 25.1 may not find the seed")
 	}
 
+	// What cloud-init would not apply by itself: a password, changed SSH keys.
+	hand := d.handOver(ctx, inst, networks.current())
+	stop()
+
 	// 8. Ready: cloud-init's network stage may start.
 	text := fmt.Sprintf("seeded instance %s from %s (%s on %s)", inst.ID, from.Server, from.Role, from.Device)
 	d.Log.WithFields(logrus.Fields{"instance": inst.ID, "server": from.Server, "device": from.Device}).Info(text)
@@ -126,7 +130,11 @@ func (d *Daemon) Run(ctx context.Context) error {
 	})
 	d.Notify("READY=1")
 
-	// 9. Keep the network that the seed came over, while nothing else takes its
+	// 9. Once cloud-init has applied what was handed over, record it and tell the
+	// password server.
+	hand.finish(ctx, networks.current)
+
+	// 10. Keep the network that the seed came over, while nothing else takes its
 	// place. Once cloud-init is done, which may still bring up a profile of its
 	// own, that is NetworkManager's affair: nothing of ours stays resident.
 	held := networks.Hold(ctx, cloudinit.Files{Root: d.Root}.Done)

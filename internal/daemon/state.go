@@ -42,6 +42,8 @@ type State struct {
 	Steps     []Step     `json:"steps"`
 	Devices   []Device   `json:"devices,omitempty"`
 	Instance  *Instance  `json:"instance,omitempty"`
+	Password  string     `json:"password,omitempty"`              // what became of it, in words
+	SSHKeys   string     `json:"ssh-keys,omitempty"`              // likewise, if they have changed
 	Temporary []string   `json:"temporary-connections,omitempty"` // devices
 	Kept      []string   `json:"kept-connections,omitempty"`      // devices whose temporary connection stays until shutdown
 	Error     string     `json:"error,omitempty"`

@@ -255,7 +255,7 @@ var cases = []struct {
 		{"cloud-init.version", OK, "25.2", nil, ""},
 		{"cloud-init.dhcp-client", Info, "udhcpc: cloud-init's local stage looks for CloudStack with it, before NetworkManager starts; if it succeeds, nothing is left to do for nm-cloud-seed", nil, ""},
 	}},
-	{"the package is not there", map[string]string{"usr/bin/nm-cloud-seed": "-", "usr/lib/systemd/system-generators/nm-cloud-seed-generator": "-", unitDir + "nm-cloud-seed.service": "-", unitDir + "nm-cloud-seed-cleanup.service": "-"}, []Check{
+	{"the package is not there", map[string]string{"usr/bin/nm-cloud-seed": "-", "usr/lib/systemd/system-generators/nm-cloud-seed-generator": "-", unitDir + "nm-cloud-seed.service": "-", unitDir + "nm-cloud-seed-cleanup.service": "-", unitDir + "nm-cloud-seed-ssh-keys.service": "-"}, []Check{
 		{"nm-cloud-seed.installed", Problem, "the package is not installed", nil, "cp nm-cloud-seed_*_$(chroot /image dpkg --print-architecture).deb /image/tmp/nm-cloud-seed.deb && chroot /image apt-get install --reinstall -y /tmp/nm-cloud-seed.deb"},
 		skip("nm-cloud-seed.configuration", "nm-cloud-seed.installed"),
 		skip("nm-cloud-seed.switched-on", "nm-cloud-seed.installed"),
@@ -349,7 +349,7 @@ var cases = []struct {
 	}},
 	{"the right order", map[string]string{unitDir + "cloud-init.service": "[Unit]\nDefaultDependencies=no\nAfter=NetworkManager.service\n[Service]\nExecStart=/x\n"}, []Check{
 		{"ordering.deadlock", OK, "none: cloud-init's network stage does not come before NetworkManager", nil, ""},
-		{"ordering.plan", OK, "ordering=late, the order is right already", []string{"starts nm-cloud-seed.service", "starts nm-cloud-seed-cleanup.service"}, ""},
+		{"ordering.plan", OK, "ordering=late, the order is right already", []string{"starts nm-cloud-seed.service", "starts nm-cloud-seed-cleanup.service", "starts nm-cloud-seed-ssh-keys.service"}, ""},
 		{"ordering.held", OK, "none has to", nil, ""},
 		{"ordering.not-held", OK, "none", nil, ""},
 	}},

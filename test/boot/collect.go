@@ -26,6 +26,7 @@ const (
 type outcome struct {
 	Took     time.Duration
 	Virtual  bool     `json:",omitempty"` // not in a container
+	Cut      bool     `json:",omitempty"` // the power was cut, as it should be
 	Error    string   `json:",omitempty"` // it did not boot, or did not power off
 	Requests []string `json:",omitempty"` // to the virtual router
 }
@@ -38,21 +39,25 @@ func bootDir(n int, b boot) string {
 }
 
 // collect copies what a boot left in the image to dir.
-func (w *world) collect(ctx context.Context, n int, dir string, o outcome) error {
-	if err := w.copyOut(filepath.Join(guestReport, strconv.Itoa(n+1)), dir); err != nil && o.Error == "" {
-		o.Error = err.Error()
-	}
-	// The system's own journalctl: another's may not know the format. It has
-	// the shutdown, too.
-	journal, err := w.image.output(ctx, "journalctl", "--directory=/var/log/journal", "--boot", "--no-pager",
-		"--output=short-monotonic", "--no-hostname", "--all")
-	if err != nil && o.Error == "" {
-		o.Error = err.Error()
+func (w *world) collect(ctx context.Context, dir string, o outcome) (err error) {
+	if !o.Cut {
+		w.reports++
+		if err := w.copyOut(filepath.Join(guestReport, strconv.Itoa(w.reports)), dir); err != nil && o.Error == "" {
+			o.Error = err.Error()
+		}
+		// The system's own journalctl: another's may not know the format. It has
+		// the shutdown, too.
+		journal, err := w.image.output(ctx, "journalctl", "--directory=/var/log/journal", "--boot", "--no-pager",
+			"--output=short-monotonic", "--no-hostname", "--all")
+		if err != nil && o.Error == "" {
+			o.Error = err.Error()
+		}
+		if err := w.artifacts.WriteFile(path.Join(dir, journalFile), []byte(journal), 0o644); err != nil {
+			return err
+		}
 	}
 	text, err := json.MarshalIndent(o, "", "  ")
-	return errors.Join(err,
-		w.artifacts.WriteFile(path.Join(dir, journalFile), []byte(journal), 0o644),
-		w.artifacts.WriteFile(path.Join(dir, outcomeFile), text, 0o644))
+	return errors.Join(err, w.artifacts.WriteFile(path.Join(dir, outcomeFile), text, 0o644))
 }
 
 // copyOut copies the files of a directory of the image. Links and what else

@@ -45,6 +45,7 @@ type world struct {
 	artifacts *os.Root // of the scenario; its path may be hidden in here
 	vr        *vrtest.VR
 	machine   qemu.Machine // if it is a virtual one
+	reports   int          // so many boots have left one
 }
 
 // inside does a scenario: its arguments are its name, the cached root, the
@@ -186,9 +187,9 @@ func (w *world) boot(ctx context.Context, n int) (ended bool, err error) {
 	w.vr.SetVM(w.ClientAddr(w.router), w.vm(b))
 	w.vr.ResetLog()
 	cmdline := append([]string{"systemd.wants=boot-report.service"}, b.cmdline...)
-	limit, start := virtualLimit, w.bootVirtual
+	limit := virtualLimit
 	if w.virtual == nil {
-		limit, start = containerLimit, w.bootContainer
+		limit = containerLimit
 		if !slices.Contains(cmdline, noDatasource) {
 			cmdline = append(cmdline, onlyCloudStack)
 		}
@@ -196,8 +197,13 @@ func (w *world) boot(ctx context.Context, n int) (ended bool, err error) {
 	limited, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it did not power off within %v", limit))
 	defer cancel()
 	began := time.Now()
-	err = start(limited, console, cmdline)
-	o := outcome{Took: time.Since(began), Virtual: w.virtual != nil, Requests: w.requests()}
+	wasCut := false
+	if w.virtual == nil {
+		err = w.bootContainer(limited, console, cmdline)
+	} else {
+		wasCut, err = w.bootVirtual(limited, console, cmdline, b.cut)
+	}
+	o := outcome{Took: time.Since(began), Virtual: w.virtual != nil, Cut: wasCut, Requests: w.requests()}
 	if err != nil {
 		o.Error = err.Error()
 		if cause := context.Cause(limited); cause != nil {
@@ -207,7 +213,7 @@ func (w *world) boot(ctx context.Context, n int) (ended bool, err error) {
 	if ctx.Err() != nil {
 		return false, context.Cause(ctx)
 	}
-	return o.Error == "", w.collect(ctx, n, dir, o)
+	return o.Error == "", w.collect(ctx, dir, o)
 }
 
 func (w *world) bootContainer(ctx context.Context, console *os.File, cmdline []string) error {
@@ -248,7 +254,8 @@ var ports = map[vrtest.Port]int{vrtest.MetadataPort: 80, vrtest.PasswordPort: 80
 // requests are the requests that the virtual router got.
 func (w *world) requests() (requests []string) {
 	for _, r := range w.vr.Requests() {
-		requests = append(requests, fmt.Sprintf("%s :%d %s %s %d", r.Time.Format("15:04:05.000"), ports[r.Port], r.Method, r.Path, r.Status))
+		text := fmt.Sprintf("%s :%d %s %s %d %s", r.Time.Format("15:04:05.000"), ports[r.Port], r.Method, r.Path, r.Status, r.DomURequest)
+		requests = append(requests, strings.TrimSpace(text))
 	}
 	return requests
 }

@@ -45,7 +45,16 @@ type boot struct {
 	what    string // "first boot"
 	cmdline []string
 	vm      func(*vrtest.VM) // what the virtual router says now, if it is not the usual
+	cut     *cut             // the power fails, at this moment; only of a virtual machine
 	checks  []check
+}
+
+// cut is a moment: when the virtual router has got a request of the password
+// protocol so many times, or when the console shows this.
+type cut struct {
+	request string
+	times   int
+	console string
 }
 
 // check is one verdict on a boot: nil, or what is wrong.

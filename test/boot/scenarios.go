@@ -96,6 +96,11 @@ func scenarios() []scenario {
 			boots: []boot{{what: "first boot: the bug", cmdline: []string{"nm-cloud-seed=off"}, checks: slices.Concat(bug, inert)}},
 		},
 	)
+	for _, suite := range suites {
+		all = append(all, credentials(suite))
+	}
+	all = append(all, credentialVariants()...)
+	all = append(all, powerCuts("bookworm", "modules:config"), powerCuts("sid", "init"))
 	return append(all, variants()...)
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/test/boot/qemu"
 )
@@ -42,17 +43,56 @@ func (w *world) build(ctx context.Context) (err error) {
 }
 
 // bootVirtual boots the machine until it powers off, and copies what there is
-// to see from its disk back to the image.
-func (w *world) bootVirtual(ctx context.Context, console *os.File, cmdline []string) error {
+// to see from its disk back to the image. After a power cut there is nothing.
+func (w *world) bootVirtual(ctx context.Context, console *os.File, cmdline []string, moment *cut) (wasCut bool, err error) {
 	m := w.machine
 	// The lab's mounts may hide the path.
 	m.Console = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), console.Fd())
 	m.Append = strings.Join(cmdline, " ")
-	end, err := qemu.Boot(ctx, m)
-	if err == nil && end != qemu.PoweredOff {
-		err = fmt.Errorf("the machine did not power off: %s", end)
+	vm, err := qemu.Start(ctx, m)
+	if err != nil {
+		return false, err
 	}
-	return errors.Join(err, w.copyBack(context.WithoutCancel(ctx)))
+	if moment != nil {
+		if err := w.await(ctx, vm, *moment); err != nil {
+			return false, err
+		}
+		vm.PowerCut()
+	}
+	switch end, err := vm.Wait(); {
+	case err == nil && end == qemu.PowerCut:
+		return true, nil
+	case err == nil && end != qemu.PoweredOff:
+		err = fmt.Errorf("the machine did not power off: %s", end)
+		fallthrough
+	default:
+		return false, errors.Join(err, w.copyBack(context.WithoutCancel(ctx)))
+	}
+}
+
+// await waits for the moment at which the power fails.
+func (w *world) await(ctx context.Context, vm *qemu.VM, moment cut) error {
+	if moment.console != "" {
+		return vm.Await(ctx, moment.console)
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		times := 0
+		for _, r := range w.vr.Requests() {
+			if r.DomURequest == moment.request {
+				times++
+			}
+		}
+		if times >= moment.times {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("cannot wait any longer for %s: %w", moment.request, context.Cause(ctx))
+		case <-tick.C:
+		}
+	}
 }
 
 // copyBack replaces the image's report and journal by the disk's.

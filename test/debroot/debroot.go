@@ -53,7 +53,7 @@ func Root(ctx context.Context, suite string, packages ...string) (dir string, er
 // All tests that use these share one root per release; the kernel is for QEMU.
 func Image() []string {
 	return []string{
-		"systemd-sysv", "dbus", "network-manager", "cloud-init", "openssh-server", "libpam-systemd", "sudo", "iproute2",
+		"systemd-sysv", "dbus", "network-manager", "cloud-init", "openssh-server", "openssh-client", "libpam-systemd", "sudo", "iproute2",
 		"linux-image-cloud-" + runtime.GOARCH,
 	}
 }

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/cloudinit"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
+)
+
+// placeLeaseCommand and cleanupCommand are what the units run around cloud-init's
+// stages, with privileges that the service itself does not have.
+func placeLeaseCommand() *cobra.Command {
+	return step("place-lease", "Put the compatibility lease where old versions of cloud-init look", func(f cloudinit.Files) (string, error) {
+		return f.PlaceLease(daemon.RunDir)
+	})
+}
+
+func cleanupCommand() *cobra.Command {
+	return step("cleanup", "Remove what only cloud-init needed", func(f cloudinit.Files) (string, error) {
+		return "", errors.Join(f.RemoveLease(), cloudinit.Clear(daemon.RunDir))
+	})
+}
+
+func step(use, short string, do func(cloudinit.Files) (kept string, err error)) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Args: cobra.NoArgs,
+		Hidden: true, // for our units
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log := newLogger(cmd.ErrOrStderr())
+			kept, err := do(cloudinit.Files{})
+			if err != nil {
+				log.Error(err)
+				return exit{code: exitFailed}
+			}
+			if kept != "" {
+				log.Info("no compatibility lease: " + kept)
+			}
+			return nil
+		},
+	}
+}

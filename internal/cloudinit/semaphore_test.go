@@ -1,0 +1,100 @@
+package cloudinit
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const semDir = instancesDir + "/i-1/sem"
+
+func TestSemaphores(t *testing.T) {
+	for _, tt := range []struct {
+		name, module string
+		files, left  []string // all, and after Rerun
+	}{
+		{"none", "set_passwords", []string{"consume_data"}, []string{"consume_data"}},
+		{"as usual", "set_passwords", []string{"config_set_passwords", "config_ssh"}, []string{"config_ssh"}},
+		{"asked for in other words", "cc_set-passwords", []string{"config_set_passwords"}, nil},
+		{"spelled in all ways", "set_passwords", []string{"config-set-passwords", "config_cc_set_passwords", "config_set_passwords.py"}, nil},
+		{"others", "ssh", []string{"config_ssh_import_id", "config_sshd", "ssh", "xconfig_ssh"}, []string{"config_ssh_import_id", "config_sshd", "ssh", "xconfig_ssh"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			root := t.TempDir()
+			for _, name := range tt.files {
+				put(t, root, semDir+"/"+name, "")
+			}
+			files := Files{Root: root}
+			had, err := files.HasRun("i-1", tt.module)
+			if had != !slices.Equal(tt.files, tt.left) || err != nil {
+				t.Errorf("has run: %v, %v", had, err)
+			}
+			for range 2 {
+				if err := files.Rerun("i-1", tt.module); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var left []string
+			for name := range tree(t, root) {
+				left = append(left, filepath.Base(name))
+			}
+			slices.Sort(left)
+			if diff := cmp.Diff(tt.left, left); diff != "" {
+				t.Errorf("-want +left:\n%s", diff)
+			}
+			if has, err := files.HasRun("i-1", tt.module); has || err != nil {
+				t.Errorf("still has run: %v, %v", has, err)
+			}
+		})
+	}
+}
+
+func TestSemaphoresHostile(t *testing.T) {
+	const name = "config_ssh"
+	root := t.TempDir()
+	files := Files{Root: root}
+	try := func(instance, want string) {
+		t.Helper()
+		had, err := files.HasRun(instance, "ssh")
+		if got := text(err); had || !strings.Contains(got, want) || (want == "") != (got == "") {
+			t.Errorf("HasRun %q: %v, %v", instance, had, err)
+		}
+		if got := text(files.Rerun(instance, "ssh")); !strings.Contains(got, want) || (want == "") != (got == "") {
+			t.Errorf("Rerun %q: %s", instance, got)
+		}
+	}
+	try("i-1", "") // nothing there at all
+	put(t, root, "var/lib/cloud/sem/"+name, "")
+	put(t, root, semDir+"/x/y", "")
+	put(t, root, "outside/sem/"+name, "")
+	try("missing", "")
+	const bad = "cannot look at cloud-init's files: the instance-id is no file name"
+	for _, instance := range []string{"", ".", "..", "../..", "/", "a/b", "a/", "/a", "i-1/../i-1"} {
+		try(instance, bad)
+		if _, err := files.UserConfig(instance); text(err) != bad {
+			t.Errorf("UserConfig %q: %v", instance, err)
+		}
+	}
+	for link, to := range map[string]string{"up": "../../../../outside", "absolute": root + "/outside"} {
+		if err := os.Symlink(to, filepath.Join(root, instancesDir, link)); err != nil {
+			t.Fatal(err)
+		}
+		try(link, "escapes")
+	}
+	put(t, root, instancesDir+"/file", "")
+	try("file", "not a directory")
+	put(t, root, semDir+"/config_ssh/y", "")
+	if err := files.Rerun("i-1", "ssh"); err == nil || !strings.HasPrefix(err.Error(), "cannot have cloud-init run ssh again: ") {
+		t.Errorf("a directory: %v", err)
+	}
+	want := []string{instancesDir + "/file", semDir + "/config_ssh/y", semDir + "/x/y", "outside/sem/" + name, "var/lib/cloud/sem/" + name}
+	for _, file := range want {
+		if _, err := os.Lstat(filepath.Join(root, file)); err != nil {
+			t.Error(err)
+		}
+	}
+}

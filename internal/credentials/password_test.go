@@ -1,0 +1,116 @@
+package credentials
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func TestStorePassword(t *testing.T) {
+	s := Store{t.TempDir()}
+	applied := func(instance, password string, want bool) {
+		t.Helper()
+		if got, err := s.Applied(instance, password); got != want || err != nil {
+			t.Errorf("%q, %q: %t, %v", instance, password, got, err)
+		}
+	}
+	has := func(instance string, want bool) {
+		t.Helper()
+		if got, err := s.HasPassword(instance); got != want || err != nil {
+			t.Errorf("%q: %t, %v", instance, got, err)
+		}
+	}
+	applied("vm", "fbq4GA", false)
+	has("vm", false)
+	must(t, s.RecordPassword("vm", "fbq4GA"))
+	path := filepath.Join(s.Dir, passwordFile)
+	mode(t, path, 0o600)
+	applied("vm", "fbq4GA", true)
+	applied("vm", "fbq4GB", false)
+	applied("vm", "", false)
+	applied("clone", "fbq4GA", false)
+	applied("", "fbq4GA", false)
+	has("vm", true)
+	has("clone", false)
+	first, err := os.ReadFile(path)
+	must(t, err)
+	if !regexp.MustCompile(`^{"instance-id":"vm","scrypt":"\$scrypt\$ln=15,r=8,p=1\$[^$"]{22}\$[^$"]{43}"}\n$`).Match(first) {
+		t.Errorf("%s", first)
+	}
+	must(t, s.RecordPassword("vm", "fbq4GA"))
+	if second, err := os.ReadFile(path); err != nil || string(second) == string(first) {
+		t.Errorf("the salt is the same: %s, %v", second, err)
+	}
+	// The hash is the instance's, too: another cannot take it over.
+	write0(t, path, strings.Replace(string(first), `"vm"`, `"clone"`, 1))
+	has("clone", true)
+	applied("clone", "fbq4GA", false)
+	write0(t, path, strings.Replace(string(first), `"vm"`, `""`, 1))
+	has("", false)
+	// Parameters of another version.
+	h := scryptHash{log: 10, r: 2, p: 2}
+	hash, err := h.of("vm", "old")
+	must(t, err)
+	copy(h.hash[:], hash)
+	must(t, write(path, passwordRecord{"vm", h}))
+	applied("vm", "old", true)
+}
+
+func TestScryptHash(t *testing.T) {
+	const good = "$scrypt$ln=15,r=8,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+	var h scryptHash
+	must(t, h.UnmarshalText([]byte(good)))
+	for _, change := range [][2]string{
+		{"ln=15", "ln=40"}, {"ln=15", "ln=17"}, {"ln=15", "ln=0"}, {"ln=15", "ln=-1"}, {"ln=15", "ln=015"}, {"ln=15", "ln=+15"}, {"ln=15", "ln=99999999999999999999"},
+		{"r=8", "r=9"}, {"r=8", "r=0"}, {"r=8", "r=1073741824"}, {"p=1", "p=3"}, {"p=1", "p=0"}, {"p=1", "p=1,x=1"}, {"p=1", "p=1 "},
+		{"$scrypt", "$5"}, {"$scrypt", "scrypt"}, {"$AAAAAAAAAAAAAAAAAAAAAA$", "$$"}, {"$AAAAAAAAAAAAAAAAAAAAAA$", "$AAAAAAAAAAAAAAAAAAAAAAAA$"},
+		{"$AAAAAAAAAAAAAAAAAAAAAA$", "$AAAAAAAAAAAAAAAAAAAAAB$"}, {"AAA", "A!A"}, {"$AAAAAAAAAAAAAAAAAAAAAA$", "$AAAAAAAAAAAAAAAAAAAAAA$$"},
+		{good, ""}, {good, good[:len(good)-1]}, {good, good + "A"}, {good, good + "\n"},
+	} {
+		bad := strings.Replace(good, change[0], change[1], 1)
+		if err := h.UnmarshalText([]byte(bad)); bad == good || err == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+}
+
+// TestCrypt: crypt(3) itself makes the same hash of the same password.
+func TestCrypt(t *testing.T) {
+	t.Parallel()
+	// _is_crypted or hashed in cc_set_passwords.py.
+	hashed := regexp.MustCompile(`\$(1|2a|2y|5|6)(\$.+){2}`)
+	seen := map[string]bool{}
+	all := ""
+	for c := ' '; c <= '~'; c++ {
+		all += string(c)
+	}
+	for _, password := range []string{
+		"fbq4GA", all, `:#"'\ $(x)`, "pässwörd €🔑", strings.Repeat("0123456789", 20), strings.Repeat("x", maxPassword),
+		"R", "RANDOM", "$1$a$b", "$6$a$b",
+	} {
+		hash, err := Crypt(password)
+		must(t, err)
+		if !hashed.MatchString(hash) || !strings.HasPrefix(hash, fmt.Sprintf("$6$rounds=%d$", cryptRounds)) || strings.ContainsAny(hash, ":\n") {
+			t.Errorf("%q: %q", password, hash)
+		}
+		cmd := exec.CommandContext(t.Context(), "perl", "-e", `local $/; print crypt(<STDIN>, $ARGV[0])`, hash)
+		cmd.Stdin = strings.NewReader(password)
+		if out, err := cmd.Output(); err != nil || string(out) != hash {
+			t.Errorf("%q: %q, but crypt(3) has %q, %v", password, hash, out, err)
+		}
+		salt := strings.Split(hash, "$")[3]
+		if len(salt) != 16 || seen[salt] {
+			t.Errorf("%q: its salt is short or has been there before", hash)
+		}
+		seen[salt] = true
+	}
+	for _, password := range []string{"", strings.Repeat("x", maxPassword+1), "secret\x00"} {
+		if hash, err := Crypt(password); hash != "" || err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%.20q: %q, %v", password, hash, err)
+		}
+	}
+}

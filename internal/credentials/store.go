@@ -1,0 +1,85 @@
+// Package credentials remembers which password and SSH keys of CloudStack's were
+// applied last, and removes SSH keys that others have replaced: cloud-init only
+// ever adds them.
+//
+// Passwords and key material never reach a log or an error.
+package credentials
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/atomicfile"
+)
+
+// DefaultDir is where the package has the directory of the [Store].
+const DefaultDir = "/var/lib/nm-cloud-seed"
+
+// Store is the record of what was applied last, in a directory that only root
+// can enter. There is a file for each kind: two processes never write the same.
+//
+// Each file is bound to an instance: on a disk that has become another VM, it
+// counts as none.
+type Store struct {
+	Dir string
+}
+
+const (
+	passwordFile = "password.json"
+	keysFile     = "ssh-keys.json"
+
+	maxRecord = 1 << 20 // two sets of keys, in JSON at its worst
+)
+
+// read reads a JSON file into value. That it does not exist is no error.
+func read(path string, value any) (found bool, err error) {
+	data, _, err := readRegular(unix.AT_FDCWD, path, maxRecord)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("cannot read %s: %w", path, err)
+	}
+	if json.Unmarshal(data, value) != nil { // whose error may quote
+		return false, fmt.Errorf("cannot read %s: it is damaged (it may be removed)", path)
+	}
+	return true, nil
+}
+
+// write writes value as a JSON file that only its owner can read.
+func write(path string, value any) error {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	if err := atomicfile.PrivateDir(filepath.Dir(path)); err != nil {
+		return err
+	}
+	return atomicfile.WriteFile(path, append(data, '\n'), 0o600)
+}
+
+type keysRecord struct {
+	Instance string `json:"instance-id"`
+	Keys     Keys   `json:"keys"`
+}
+
+// Keys gives the SSH keys that were applied last. known is false if that is not
+// on record for this instance.
+func (s Store) Keys(instance string) (keys Keys, known bool, err error) {
+	var r keysRecord
+	found, err := read(filepath.Join(s.Dir, keysFile), &r)
+	if !found || instance == "" || r.Instance != instance {
+		return nil, false, err
+	}
+	return r.Keys, true, nil
+}
+
+// RecordKeys remembers the SSH keys that have been applied.
+func (s Store) RecordKeys(instance string, keys Keys) error {
+	return write(filepath.Join(s.Dir, keysFile), keysRecord{instance, keys})
+}

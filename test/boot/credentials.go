@@ -1,0 +1,291 @@
+package main
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/datasource/cloudstack/vrtest"
+)
+
+// Passwords: one that is hard to quote, one that is more to cloud-init than it
+// says, and what a user chooses.
+var passwords = map[string]string{
+	"first":  longPassword(),
+	"second": "RANDOM",
+	"mine":   "correct horse battery staple",
+}
+
+// longPassword has 200 characters: every printable one of ASCII, and others.
+func longPassword() string {
+	var b strings.Builder
+	for c := '!'; c <= '~'; c++ {
+		b.WriteRune(c)
+	}
+	b.WriteString(` : # ' " \ pässwörd €`)
+	return b.String() + strings.Repeat("x", 200-len([]rune(b.String())))
+}
+
+// keyNames are key pairs: two of CloudStack's, and one that a user adds by hand.
+var keyNames = []string{"old", "new", "hand"}
+
+// keyPair is always the same for a name. It is worth nothing but here.
+func keyPair(name string) (public, private string) {
+	seed := sha256.Sum256([]byte("nm-cloud-seed test key " + name))
+	key := ed25519.NewKeyFromSeed(seed[:])
+	block, err := ssh.MarshalPrivateKey(key, name)
+	if err != nil {
+		panic(err) // an ed25519 key can be marshalled
+	}
+	pub, err := ssh.NewPublicKey(key.Public())
+	if err != nil {
+		panic(err)
+	}
+	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(pub))), string(pem.EncodeToMemory(block))
+}
+
+// who are the files for boot-logins: everybody who tries to get in.
+func who() map[string]string {
+	files := make(map[string]string)
+	for _, name := range keyNames {
+		_, files[guestReport+"/who/"+name+".key"] = keyPair(name)
+	}
+	for name, text := range passwords {
+		files[guestReport+"/who/"+name+".password"] = text
+	}
+	return files
+}
+
+// serves is what the virtual router says in a boot: a password, if there is one,
+// and of the keys the usual one and another's.
+func serves(password string, key string) func(*vrtest.VM) {
+	return func(vm *vrtest.VM) {
+		vm.Password = passwords[password]
+		if key != "" {
+			public, _ := keyPair(key)
+			vm.Set("public-keys", publicKey()+"\n"+public)
+		}
+	}
+}
+
+// servesNothing has no password and, for once, no keys.
+func servesNothing(vm *vrtest.VM) { vm.Set("public-keys", "") }
+
+// Who gets in, as boot-logins says it.
+const (
+	asDebian = "%s debian: in\n%[1]s root: told to be debian"
+	asRoot   = "%s debian: in\n%[1]s root: in"
+	byHand   = "%s debian: in\n%[1]s root: refused"
+	nobody   = "%s debian: refused\n%[1]s root: refused"
+)
+
+// keys says who gets in by which key: old, new and hand.
+func keys(old, new, hand string) string {
+	return fmt.Sprintf(hand, "hand") + "\n" + fmt.Sprintf(new, "new") + "\n" + fmt.Sprintf(old, "old")
+}
+
+// getsIn: these keys, and one of the passwords, if any. by is how SSH takes it.
+func getsIn(keys, password, by string) check {
+	return check{"who gets in", func(r *report) error {
+		want := keys
+		for _, name := range []string{"first", "mine", "second"} {
+			if name == password {
+				want += "\n" + name + ": right, by SSH " + by
+			} else {
+				want += "\n" + name + ": wrong, by SSH refused"
+			}
+		}
+		got, wanted := strings.Split(r.text("who-gets-in"), "\n"), strings.Split(want, "\n")
+		for i := range max(len(got), len(wanted)) {
+			if g, w := at(got, i), at(wanted, i); g != w {
+				return fmt.Errorf("%q, want %q", brief(g), w)
+			}
+		}
+		return nil
+	}}
+}
+
+func at(lines []string, i int) string {
+	if i < len(lines) {
+		return lines[i]
+	}
+	return ""
+}
+
+// passwordRequests: how often the password server was asked, at least once or
+// never, and told that the password has been applied.
+func passwordRequests(asked bool, told int) check {
+	return check{"password server", func(r *report) error {
+		count := func(word string) (n int) {
+			for _, request := range r.outcome.Requests {
+				if strings.HasSuffix(request, " "+word) {
+					n++
+				}
+			}
+			return n
+		}
+		if n := count("send_my_password"); (n > 0) != asked {
+			return fmt.Errorf("it was asked %d times", n)
+		}
+		if n := count("saved_password"); n != told {
+			return fmt.Errorf("it was told %d times that the password has been applied, want %d", n, told)
+		}
+		return nil
+	}}
+}
+
+// sameHost: what a reset of a password or a key must not change.
+var sameHost = check{"same machine", func(r *report) error {
+	for _, name := range []string{"host-keys", "instance-id", "users"} {
+		if before := r.previous.text(name); before == "" || before != r.text(name) {
+			return fmt.Errorf("%s changed over the reboot", name)
+		}
+	}
+	return nil
+}}
+
+// undisturbed: cloud-init is done, says so to everybody, and has nothing to
+// regret but what has nothing to do with us.
+var undisturbed = check{"cloud-init status", func(r *report) error {
+	for _, name := range []string{"cloud-init-status", "cloud-init-status-user"} {
+		text := r.text(name)
+		if !strings.Contains(text, "status: done") {
+			return fmt.Errorf("%s: %s", name, brief(text+" "+r.text(name+".stderr")))
+		}
+		for line := range strings.Lines(text) {
+			if regret.MatchString(line) && !harmless.MatchString(line) && !strings.Contains(line, onlyCloudStack) {
+				return fmt.Errorf("%s: %s", name, brief(strings.TrimSpace(line)))
+			}
+		}
+	}
+	return nil
+}}
+
+// regret is an item of recoverable_errors, which there are since 23.4.
+var regret = regexp.MustCompile(`^\s+- `)
+
+// visitors are the files of an image on which everybody tries to get in, and
+// what its user does after each boot that is to be followed by a change.
+func visitors(then ...string) map[string]string {
+	files := also(inContainer)
+	maps.Copy(files, who())
+	for n, script := range then {
+		files[fmt.Sprintf("%s/then-%d", guestReport, n+1)] = script
+	}
+	return files
+}
+
+const changePassword = `printf 'debian:%s\n' "$(cat ` + guestReport + `/who/mine.password)" | chpasswd`
+
+func addKey(name string) string {
+	public, _ := keyPair(name)
+	return "echo '" + public + "' >>/home/debian/.ssh/authorized_keys"
+}
+
+// credentials are CloudStack's promises, over the boots of one disk.
+func credentials(suite string) scenario {
+	each := func(more ...check) []check { return append(plus(seeded, undisturbed), more...) }
+	later := func(more ...check) []check { return append(each(sameHost), more...) }
+	return scenario{
+		name: suite + "/credentials", about: "a password and SSH keys, and what becomes of them",
+		suite: suite, remove: tried[suite], files: visitors(addKey("hand"), changePassword),
+		boots: []boot{
+			{what: "first boot", vm: serves("first", "old"), checks: each(
+				getsIn(keys(asDebian, nobody, nobody), "first", "in"), passwordRequests(true, 1))},
+			{what: "reboot", vm: serves("", "old"), checks: later(
+				getsIn(keys(asDebian, nobody, byHand), "first", "in"), passwordRequests(true, 0))},
+			{what: "password served again", vm: serves("first", "old"), checks: later(
+				getsIn(keys(asDebian, nobody, byHand), "mine", "in"), passwordRequests(true, 1))},
+			{what: "both reset", vm: serves("second", "new"), checks: later(
+				getsIn(keys(nobody, asDebian, byHand), "second", "in"), passwordRequests(true, 1))},
+			{what: "no keys for once", vm: servesNothing, checks: later(
+				getsIn(keys(nobody, asDebian, byHand), "second", "in"), passwordRequests(true, 0))},
+		},
+	}
+}
+
+// Images and users with a word of their own.
+func credentialVariants() []scenario {
+	return []scenario{
+		{
+			name: "trixie/image-says", about: "an image that says how passwords and root are dealt with",
+			suite: "trixie",
+			files: also(visitors(changePassword), "/etc/cloud/cloud.cfg.d/96-image.cfg", "ssh_pwauth: false\ndisable_root: false\n"),
+			setup: `sed -i 's/^\( *- *\)set[-_]passwords$/\1[set_passwords, always]/' /etc/cloud/cloud.cfg; grep -q 'set_passwords, always' /etc/cloud/cloud.cfg`,
+			boots: []boot{
+				{what: "first boot", vm: serves("first", "old"), checks: plus(seeded, undisturbed,
+					getsIn(keys(asRoot, nobody, nobody), "first", "refused"), passwordRequests(true, 1))},
+				{what: "password served again", vm: serves("first", "old"), checks: plus(seeded, undisturbed, sameHost,
+					getsIn(keys(asRoot, nobody, nobody), "mine", "refused"), passwordRequests(true, 1))},
+				{what: "both reset", vm: serves("second", "new"), checks: plus(seeded, undisturbed, sameHost,
+					getsIn(keys(nobody, asRoot, nobody), "second", "refused"), passwordRequests(true, 1))},
+			},
+		},
+		{
+			name: "bookworm/user-data-says", about: "user-data that sets passwords itself",
+			suite: "bookworm", userData: userData + bootCommands + "chpasswd: {users: [{name: alice, password: x, type: text}]}\n",
+			files: visitors("echo alice:y | chpasswd"),
+			boots: []boot{
+				{what: "first boot", vm: serves("first", "old"), checks: plus(seeded, undisturbed, expired(true),
+					getsIn(keys(asDebian, nobody, nobody), "", ""), passwordRequests(true, 0))},
+				{what: "reboot", vm: serves("first", "old"), checks: plus(seeded, undisturbed, sameHost, expired(false),
+					getsIn(keys(asDebian, nobody, nobody), "", ""), passwordRequests(true, 0))},
+			},
+		},
+		{
+			name: "trixie/credentials-off", about: "password=no and ssh-keys=no",
+			suite: "trixie", files: also(visitors(), ourConfig, "[main]\nplatform=cloudstack\npassword=no\nssh-keys=no\n"),
+			boots: []boot{
+				{what: "first boot", vm: serves("first", "old"), checks: plus(seeded, undisturbed,
+					getsIn(keys(asDebian, nobody, nobody), "", ""), passwordRequests(false, 0))},
+				{what: "both reset", vm: serves("second", "new"), checks: plus(seeded, undisturbed, sameHost,
+					getsIn(keys(asDebian, nobody, nobody), "", ""), passwordRequests(false, 0))},
+			},
+		},
+	}
+}
+
+// expired: whether alice has to change her password at once. chpasswd's own
+// default is that she has.
+func expired(want bool) check {
+	return check{"expiry of a password", func(r *report) error {
+		if is := strings.Contains(r.text("alice"), "password must be changed"); is != want {
+			return fmt.Errorf("alice has to change her password: %t, want %t", is, want)
+		}
+		return nil
+	}}
+}
+
+// powerCuts are boots that end while a password is on its way, each at another
+// moment, and one that does not.
+func powerCuts(suite string, stage string) scenario {
+	cutAt := func(what string, moment cut) boot {
+		return boot{what: what, vm: serves("first", "old"), cut: &moment, checks: []check{{"power cut", wasCut}}}
+	}
+	s := scenario{
+		name: "qemu/" + suite + "/power-cut", about: "the power fails while a password is on its way",
+		suite: suite, virtual: cloudStack, remove: tried[suite], files: who(),
+		boots: []boot{
+			cutAt("cut when it was served", cut{request: "send_my_password", times: 2}),
+			cutAt("cut while cloud-init applies it", cut{console: "running '" + stage + "'"}),
+			cutAt("cut before it is acknowledged", cut{request: "saved_password", times: 1}),
+			{what: "in the end", vm: serves("first", "old"), checks: plus(seeded, undisturbed,
+				getsIn(keys(asDebian, nobody, nobody), "first", "in"), passwordRequests(true, 1))},
+		},
+	}
+	return s
+}
+
+func wasCut(r *report) error {
+	if !r.outcome.Cut {
+		return errors.New("the system came to its end")
+	}
+	return nil
+}
