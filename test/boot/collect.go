@@ -41,8 +41,7 @@ func bootDir(n int, b boot) string {
 // collect copies what a boot left in the image to dir.
 func (w *world) collect(ctx context.Context, dir string, o outcome) (err error) {
 	if !o.Cut {
-		w.reports++
-		if err := w.copyOut(filepath.Join(guestReport, strconv.Itoa(w.reports)), dir); err != nil && o.Error == "" {
+		if err := w.copyOut(filepath.Join(guestReport, w.lastReport()), dir); err != nil && o.Error == "" {
 			o.Error = err.Error()
 		}
 		// The system's own journalctl: another's may not know the format. It has
@@ -58,6 +57,19 @@ func (w *world) collect(ctx context.Context, dir string, o outcome) (err error) 
 	}
 	text, err := json.MarshalIndent(o, "", "  ")
 	return errors.Join(err, w.artifacts.WriteFile(path.Join(dir, outcomeFile), text, 0o644))
+}
+
+// lastReport is the name of the newest report. A boot whose power was cut may
+// have begun one.
+func (w *world) lastReport() string {
+	last := 0
+	entries, _ := os.ReadDir(w.image.path(guestReport)) // none: there is no 0, either
+	for _, e := range entries {
+		if n, err := strconv.Atoi(e.Name()); err == nil {
+			last = max(last, n)
+		}
+	}
+	return strconv.Itoa(last)
 }
 
 // copyOut copies the files of a directory of the image. Links and what else

@@ -45,7 +45,6 @@ type world struct {
 	artifacts *os.Root // of the scenario; its path may be hidden in here
 	vr        *vrtest.VR
 	machine   qemu.Machine // if it is a virtual one
-	reports   int          // so many boots have left one
 }
 
 // inside does a scenario: its arguments are its name, the cached root, the
