@@ -61,8 +61,11 @@ func (d *Daemon) handOver(ctx context.Context, inst *datasource.Instance, view l
 		Daemon: d, instance: inst.ID, files: cloudinit.Files{Root: d.Root},
 		store: credentials.Store{Dir: filepath.Join(d.Root, credentials.DefaultDir)},
 	}
+	if !d.Config.Password && !d.Config.SSHKeys {
+		return h
+	}
 	if h.files.Begun(networkStage) {
-		return h // cloud-init has had its turn in this boot
+		return h // the service was restarted: too late for this boot
 	}
 	config, err := h.files.Config()
 	if err == nil && !config.Linked {

@@ -74,7 +74,7 @@ func (w *world) setUp(ctx context.Context, cloudInit string) error {
 		return fmt.Errorf("cannot set up cloud-init's file system: %w", err)
 	}
 	for name, content := range map[string][]byte{
-		"/etc/nm-cloud-seed.conf":     []byte("[main]\nplatform=cloudstack\n"),
+		"/etc/nm-cloud-seed.conf":     []byte("[main]\nplatform=cloudstack\npassword=no\nssh-keys=no\n"),
 		benchDir + "/nmcli-curl.sh":   script,
 		chroot + "/crawl.py":          crawl,
 		chroot + "/etc/resolv.conf":   fmt.Appendf(nil, "search cs2cloud.internal\nnameserver %s\n", w.VRAddr(0)),

@@ -100,7 +100,7 @@ func scenarios() []scenario {
 		all = append(all, credentials(suite))
 	}
 	all = append(all, credentialVariants()...)
-	all = append(all, powerCuts("bookworm", "modules:config"), powerCuts("sid", "init"))
+	all = append(all, powerCuts()...)
 	return append(all, variants()...)
 }
 
