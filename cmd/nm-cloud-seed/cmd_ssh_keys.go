@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
-	"strings"
+	"path/filepath"
 
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
@@ -105,16 +105,8 @@ func removeFor(log logrus.FieldLogger, name string, task credentials.Task) error
 		return fmt.Errorf("cannot find the user %s: %w", name, err)
 	}
 	removed, err := task.RunAs(u, "ssh-keys", "remove")
-	for _, r := range removed {
-		var of []string
-		for _, key := range r.Keys {
-			of = append(of, key.String())
-		}
-		plural := "s"
-		if len(of) == 1 {
-			plural = ""
-		}
-		log.Infof("removed %d replaced SSH key%s of %s (%s): %s", len(of), plural, name, r.File, strings.Join(of, ", "))
+	for _, key := range removed {
+		log.Infof("removed a replaced SSH key of %s (%s): %s", name, filepath.Join(u.HomeDir, credentials.AuthorizedKeys), key)
 	}
 	return err
 }

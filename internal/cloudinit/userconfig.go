@@ -14,14 +14,26 @@ const maxUserConfig = 1 << 20 // bytes
 
 // UserConfig is user-data. Nothing of it leaves this package.
 type UserConfig struct {
-	text   []byte
-	layers layers // at most one
+	text   []byte // of all parts
+	layers layers
 }
 
-// ParseUserConfig reads user-data as it comes, for its cloud-config: what is
-// anything else (several parts, a template, compressed), too big or no YAML
-// decides nothing.
-func ParseUserConfig(text []byte) UserConfig { return userConfig("user-data", text) }
+// ParseUserConfig reads user-data as it comes, for its cloud-config, which may be
+// in several parts, and compressed. What only cloud-init itself can read (a
+// template, an archive, what is elsewhere), too much or no YAML decides nothing.
+func ParseUserConfig(text []byte) UserConfig {
+	var u UserConfig
+	for _, p := range parts(text) {
+		u.text = append(append(u.text, p.text...), '\n')
+		if p.typ == cloudConfigType || isCloudConfig(p.text) {
+			// By default a later part is merged over those before it.
+			u.layers = append(configLayer("user-data", p.text), u.layers...)
+		}
+	}
+	return u
+}
+
+const cloudConfigType = "text/cloud-config"
 
 // UserConfig reads the cloud-config that cloud-init has made of all parts of the
 // user-data. It does that in each boot, in its network stage, so before that it
@@ -45,18 +57,21 @@ func (f Files) UserConfig(instance string) (UserConfig, error) {
 	case err != nil:
 		return UserConfig{}, fmt.Errorf("cannot read /%s: %s", name, rootfs.Reason(err))
 	}
-	return userConfig("/"+name, text), nil
+	if !isCloudConfig(text) {
+		return UserConfig{text: text}, nil
+	}
+	return UserConfig{text, configLayer("/"+name, text)}, nil
 }
 
-func userConfig(path string, text []byte) UserConfig {
-	u := UserConfig{text: text}
-	if len(text) > maxUserConfig || !isCloudConfig(text) {
-		return u
+// configLayer is a layer, or none if the text is none.
+func configLayer(path string, text []byte) layers {
+	if len(text) > maxUserConfig {
+		return nil
 	}
 	if top, err := parse(text); err == nil && top != nil {
-		u.layers = layers{{path, top}}
+		return layers{{path, top}}
 	}
-	return u
+	return nil
 }
 
 // isCloudConfig is type_from_starts_with in cloudinit/handlers/__init__.py.

@@ -44,5 +44,5 @@ func isElsewhere(line string) bool {
 	if len(words) < 2 || !strings.EqualFold(words[0], "AuthorizedKeysFile") {
 		return false
 	}
-	return strings.TrimPrefix(words[1], "%h/") != sshDir+"/"+authorizedKeys[0]
+	return strings.TrimPrefix(words[1], "%h/") != AuthorizedKeys
 }

@@ -41,9 +41,9 @@ func (k Key) String() string {
 // Keys is a set of keys, in the order in which they came.
 type Keys []Key
 
-// ParseKeys takes the keys of a text such as the metadata's public-keys or an
-// authorized_keys file. Lines without one are left out. There are either all
-// keys or an error: one that is left out might be taken for one that was removed.
+// ParseKeys takes the keys of a text such as the metadata's public-keys. There are
+// either all keys or an error: one that is left out, since there are too many or
+// half of it is missing, would be taken for one that was removed.
 func ParseKeys(text string) (Keys, error) {
 	if len(text) > maxKeyText {
 		return nil, fmt.Errorf("cannot use the SSH keys: they are larger than %d KiB", maxKeyText>>10)
@@ -51,6 +51,9 @@ func ParseKeys(text string) (Keys, error) {
 	var keys Keys
 	for line := range strings.Lines(text) {
 		key, ok := keyOf(line)
+		if text := strings.TrimSpace(line); !ok && text != "" && text[0] != '#' {
+			return nil, errors.New("cannot use the SSH keys: a line is no key")
+		}
 		if !ok || slices.Contains(keys, key) {
 			continue
 		}
@@ -132,10 +135,26 @@ func leadingKey(text string) (Key, bool) {
 	}
 	blob, err := base64.StdEncoding.Strict().DecodeString(cSpace.Replace(encoded))
 	if err != nil || len(blob) <= 4+len(typ) ||
-		binary.BigEndian.Uint32(blob) != uint32(len(typ)) || string(blob[4:4+len(typ)]) != typ || !isName(typ) {
+		binary.BigEndian.Uint32(blob) != uint32(len(typ)) || string(blob[4:4+len(typ)]) != typ || !isName(typ) || !isWhole(blob) {
 		return "", false
 	}
 	return Key(typ + " " + base64.StdEncoding.EncodeToString(blob)), true
+}
+
+// isWhole says whether a key is there to its end: all of it are strings, or numbers
+// in that form (RFC 4251, 5). A certificate has other fields, too.
+func isWhole(blob []byte) bool {
+	for n := 0; len(blob) > 0; n++ {
+		if len(blob) < 4 || uint64(binary.BigEndian.Uint32(blob)) > uint64(len(blob)-4) {
+			return false
+		}
+		size := 4 + binary.BigEndian.Uint32(blob)
+		if n == 0 && strings.HasSuffix(string(blob[:size]), "-cert-v01@openssh.com") {
+			return true
+		}
+		blob = blob[size:]
+	}
+	return true
 }
 
 // isName says whether typ can name an algorithm (RFC 4251, 6).

@@ -58,6 +58,7 @@ func TestKeyOf(t *testing.T) {
 }
 
 func TestParseKeys(t *testing.T) {
+	const noKey = "cannot use the SSH keys: a line is no key"
 	future := key("ml-dsa-87@future.example", 9)
 	many := func(n int) string {
 		var b strings.Builder
@@ -77,11 +78,15 @@ func TestParseKeys(t *testing.T) {
 		{name: "as CloudStack joins them", text: string(newKey) + " a\n" + string(oldKey) + " b", want: Keys{newKey, oldKey}},
 		{name: "the same twice", text: string(oldKey) + " a\n" + string(oldKey) + " b\n", want: Keys{oldKey}},
 		{name: "an algorithm of the future", text: string(future), want: Keys{future}},
-		{name: "garbage", text: "<html>\n\n# x\n\xff\n" + string(oldKey) + "\r\n", want: Keys{oldKey}},
-		{name: "a type that is no name", text: string(key("ssh,\xff", 1)) + "\n" + string(key("ssh\x1b", 1)) + "\n" + string(key(strings.Repeat("x", 65), 1))},
-		{name: "without its padding", text: strings.TrimRight(string(otherKey), "=")},
-		{name: "with bits too many", text: strings.TrimSuffix(string(otherKey), "I=") + "J="},
-		{name: "another type of that length", text: "ssh-ed25518 " + oldKey.Base64()},
+		{name: "with comments", text: "\n# x\n \t\r\n" + string(oldKey) + "\r\n", want: Keys{oldKey}},
+		{name: "a page", text: "<html>\n" + string(oldKey), failed: noKey},
+		{name: "half a key", text: string(newKey) + "\n" + string(oldKey)[:40], failed: noKey},
+		{name: "a type that is no name", text: string(key("ssh,\xff", 1)), failed: noKey},
+		{name: "an escape in it", text: string(key("ssh\x1b", 1)), failed: noKey},
+		{name: "a type too long", text: string(key(strings.Repeat("x", 65), 1)), failed: noKey},
+		{name: "without its padding", text: strings.TrimRight(string(otherKey), "="), failed: noKey},
+		{name: "with bits too many", text: strings.TrimSuffix(string(otherKey), "I=") + "J=", failed: noKey},
+		{name: "another type of that length", text: "ssh-ed25518 " + oldKey.Base64(), failed: noKey},
 		{name: "as many as can be", text: many(maxKeys), count: maxKeys},
 		{name: "too many", text: many(maxKeys + 1), failed: "cannot use the SSH keys: there are more than 256"},
 		{name: "too large", text: strings.Repeat("x", maxKeyText+1), failed: "cannot use the SSH keys: they are larger than 64 KiB"},

@@ -10,11 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sshd's default AuthorizedKeysFile; cloud-init writes the first.
-var authorizedKeys = []string{"authorized_keys", "authorized_keys2"}
+// AuthorizedKeys is the file that cloud-init writes, relative to a home directory.
+// sshd also looks at others, in which are only keys that somebody put there.
+const AuthorizedKeys = sshDir + "/" + authorizedKeys
 
 const (
 	sshDir            = ".ssh"
+	authorizedKeys    = "authorized_keys"
 	maxAuthorizedKeys = 1 << 20
 )
 
@@ -22,62 +24,44 @@ const (
 // there.
 var ErrNotApplied = errors.New("the new SSH keys are not in it yet, so that none was removed")
 
-// Removed are the keys that were removed from a file.
-type Removed struct {
-	File string `json:"file"`
-	Keys Keys   `json:"keys"`
-}
-
-// Remove removes keys from the authorized_keys files in the home directory, where
-// it must be its user who calls this. All other lines stay as they are, byte for
-// byte. Unless one of present is in one of the files, which proves that
-// cloud-init has applied the new keys, nothing is removed: nobody is locked out.
+// Remove removes keys from the authorized_keys file in the home directory, where
+// it must be its user who calls this, and gives those that were there. All other
+// lines stay as they are, byte for byte. Unless one of present is in the file,
+// which proves that cloud-init has applied the new keys, it is ErrNotApplied:
+// nobody is locked out. What is there in the end is on disk.
 //
-// No link is followed below home. It is no error if there are no such files.
-func Remove(home string, remove, present Keys) ([]Removed, error) {
+// No link is followed below home.
+func Remove(home string, remove, present Keys) (removed Keys, err error) {
+	path := filepath.Join(home, AuthorizedKeys)
 	dir, err := openDir(home)
 	if errors.Is(err, unix.ENOENT) {
-		return nil, nil
+		return nil, fmt.Errorf("%s: %w", path, ErrNotApplied)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot open %s: %w", filepath.Join(home, sshDir), err)
+		return nil, fmt.Errorf("cannot open %s: %w", filepath.Dir(path), err)
 	}
 	defer func() { _ = unix.Close(dir) }()
-	var (
-		files   []file
-		failed  error
-		applied bool
-	)
-	for _, name := range authorizedKeys {
-		f := file{dir: dir, name: name, path: filepath.Join(home, sshDir, name)}
-		f.text, f.stat, err = readRegular(dir, name, maxAuthorizedKeys)
-		if errors.Is(err, unix.ENOENT) {
-			continue
-		}
-		if err != nil {
-			failed = errors.Join(failed, fmt.Errorf("cannot remove SSH keys from %s: %w", f.path, err))
-			continue
-		}
-		_, found := without(f.text, present)
-		applied = applied || len(found) > 0
-		files = append(files, f)
+	f := file{dir: dir, name: authorizedKeys}
+	f.text, f.stat, err = readRegular(dir, f.name, maxAuthorizedKeys)
+	if errors.Is(err, unix.ENOENT) {
+		return nil, fmt.Errorf("%s: %w", path, ErrNotApplied)
 	}
-	if len(files) > 0 && !applied {
-		return nil, errors.Join(failed, fmt.Errorf("%s: %w", files[0].path, ErrNotApplied))
+	if err != nil {
+		return nil, fmt.Errorf("cannot remove SSH keys from %s: %w", path, err)
 	}
-	var done []Removed
-	for _, f := range files {
-		rest, found := without(f.text, remove)
-		if len(found) == 0 {
-			continue
-		}
-		if err := f.replace(rest); err != nil {
-			failed = errors.Join(failed, fmt.Errorf("cannot remove SSH keys from %s: %w", f.path, err))
-			continue
-		}
-		done = append(done, Removed{f.path, found})
+	if _, applied := without(f.text, present); len(applied) == 0 {
+		return nil, fmt.Errorf("%s: %w", path, ErrNotApplied)
 	}
-	return done, failed
+	rest, removed := without(f.text, remove)
+	if len(removed) > 0 {
+		err = f.replace(rest)
+	} else {
+		err = unix.Syncfs(dir) // cloud-init does not
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot remove SSH keys from %s: %w", path, err)
+	}
+	return removed, nil
 }
 
 // openDir opens .ssh, which may not be a link; the home directory may.

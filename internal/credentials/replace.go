@@ -10,10 +10,10 @@ import (
 // file is a file as it was read, in a directory that is held open: whatever
 // becomes of the path meanwhile, this is the directory that is written in.
 type file struct {
-	dir        int
-	name, path string
-	text       []byte
-	stat       unix.Stat_t
+	dir  int
+	name string
+	text []byte
+	stat unix.Stat_t
 }
 
 var (

@@ -23,9 +23,9 @@ type Task struct {
 }
 
 type result struct {
-	Removed    []Removed `json:"removed"`
-	NotApplied bool      `json:"not-applied"`
-	Error      string    `json:"error"`
+	Removed    Keys   `json:"removed"`
+	NotApplied bool   `json:"not-applied"`
+	Error      string `json:"error"`
 }
 
 const (
@@ -39,20 +39,16 @@ const (
 //
 // The user may do to that process what he likes. Its result is taken as his word
 // about his own files, and its end is not waited for.
-func (t Task) RunAs(u *user.User, args ...string) ([]Removed, error) {
+func (t Task) RunAs(u *user.User, args ...string) (removed Keys, err error) {
 	t.Home = u.HomeDir
 	r, err := t.runAs(u, args)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("cannot remove SSH keys as %s: %w", u.Username, err)
 	case r.NotApplied:
-		err = fmt.Errorf("%s: %w", filepath.Join(u.HomeDir, sshDir, authorizedKeys[0]), ErrNotApplied)
+		err = fmt.Errorf("%s: %w", filepath.Join(u.HomeDir, AuthorizedKeys), ErrNotApplied)
 	case r.Error != "":
 		err = errors.New(plain(r.Error))
-	}
-	r.Removed = r.Removed[:min(len(r.Removed), len(authorizedKeys))]
-	for i := range r.Removed {
-		r.Removed[i].File = plain(r.Removed[i].File)
 	}
 	return r.Removed, err
 }
