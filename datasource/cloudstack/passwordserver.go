@@ -15,7 +15,7 @@ import (
 
 const (
 	passwordPause    = 250 * time.Millisecond // before a candidate is asked again, doubled each time
-	passwordPatience = 3 * time.Second        // with a VR that is coming up
+	passwordPatience = 2 * time.Second        // with one that is coming up: its VR has just served the metadata
 )
 
 // DefaultNetwork returns the lease of the network whose password server counts:

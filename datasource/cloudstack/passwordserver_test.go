@@ -122,7 +122,7 @@ func TestFetchPasswordTriesAgain(t *testing.T) {
 		{"reset", []vrtest.Fault{{Times: 2, Reset: true}}, 2 * silence},
 		{"503", []vrtest.Fault{{Times: 2, Status: 503}}, 2 * silence},
 		{"in bytes one by one", []vrtest.Fault{{Drip: ms}}, silence},
-		{"503 for a while", []vrtest.Fault{{For: 2500 * ms, Status: 503}}, passwordPatience + 400*ms}, // the last try is at the end of the time
+		{"503 for a while", []vrtest.Fault{{For: 1500 * ms, Status: 503}}, passwordPatience + 400*ms}, // the last try is at the end of the time
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

@@ -1,7 +1,6 @@
 package cloudinit
 
 import (
-	"errors"
 	"path/filepath"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/atomicfile"
@@ -35,11 +34,6 @@ func writeDropIn(dir, text string) error {
 	return atomicfile.WriteFile(path, []byte(text), 0o600)
 }
 
-// Clear takes GiveUp, Handover.Write and LayReady back. It is no error if there
-// is nothing to take back.
-func Clear(dir string) error {
-	return errors.Join(
-		atomicfile.Remove(filepath.Join(dir, dropIn)),
-		clearReady(dir),
-	)
-}
+// TakeBack takes GiveUp or Handover.Write back. It is no error if there is nothing
+// to take back.
+func TakeBack(dir string) error { return atomicfile.Remove(filepath.Join(dir, dropIn)) }

@@ -40,14 +40,14 @@ func TestGiveUp(t *testing.T) {
 	}
 
 	for range 2 {
-		if err := Clear(dir); err != nil {
+		if err := TakeBack(dir); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if entries, err := os.ReadDir(filepath.Dir(path)); err != nil || len(entries) > 0 {
 		t.Errorf("left behind: %v, %v", entries, err)
 	}
-	if err := Clear(filepath.Join(dir, "missing")); err != nil {
+	if err := TakeBack(filepath.Join(dir, "missing")); err != nil {
 		t.Error(err)
 	}
 }
@@ -59,7 +59,7 @@ func TestGiveUpFails(t *testing.T) {
 	if err := GiveUp(dir); err == nil || err.Error() != want {
 		t.Errorf("error %v\nwant  %s", err, want)
 	}
-	if err := Clear(dir); err == nil {
+	if err := TakeBack(dir); err == nil {
 		t.Error("Clear: no error")
 	}
 }

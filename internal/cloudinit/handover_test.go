@@ -41,7 +41,7 @@ func TestHandover(t *testing.T) {
 					t.Errorf("%s: %v (%v), want %v", name, info.Mode(), err, want)
 				}
 			}
-			if err := Clear(dir); err != nil {
+			if err := TakeBack(dir); err != nil {
 				t.Error(err)
 			}
 			if _, err := os.Lstat(path); !os.IsNotExist(err) {

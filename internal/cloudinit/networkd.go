@@ -66,8 +66,8 @@ func (l Lease) LayReady(dir string) error {
 	return atomicfile.WriteFile(filepath.Join(dir, strconv.Itoa(l.Index)), l.file(), 0o600)
 }
 
-// clearReady takes back what LayReady did.
-func clearReady(dir string) error {
+// ClearReady takes back what LayReady did.
+func ClearReady(dir string) error {
 	if err := os.RemoveAll(filepath.Join(dir, readyDir)); err != nil {
 		return fmt.Errorf("cannot clear away the compatibility lease: %w", err)
 	}

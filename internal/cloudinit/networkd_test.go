@@ -80,7 +80,7 @@ func TestLease(t *testing.T) {
 			if got := tree(t, root)[file]; tt.kept == "" && got != "" || tt.kept != "" && got != tt.want {
 				t.Errorf("after the removal: %q", got)
 			}
-			if err := Clear(dir); err != nil {
+			if err := ClearReady(dir); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := f.PlaceLease(dir); err != nil {

@@ -69,7 +69,6 @@ func (d *Daemon) Run(ctx context.Context) error {
 
 	// 2 to 6. NetworkManager, a lease on each device, the virtual router, its metadata.
 	stop := d.extendTimeout()
-	defer stop()
 	job := Job{Log: d.Log, Platform: Platform(d.Root, d.Config), Deadline: d.Config.Deadline, Owner: true, Report: d.progress}
 	inst, networks, err := job.Fetch(ctx)
 	defer networks.Close()
@@ -78,6 +77,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 			d.Notify("STOPPING=1")
 		}
 	}()
+	stop()
 	fail := func(err error) error { // the VM keeps its network all the same
 		err = d.fail(err)
 		if len(networks.held) > 0 && ctx.Err() == nil {
@@ -115,7 +115,6 @@ func (d *Daemon) Run(ctx context.Context) error {
 
 	// What cloud-init would not apply by itself: a password, changed SSH keys.
 	hand := d.handOver(ctx, inst, networks.current())
-	stop()
 
 	// 8. Ready: cloud-init's network stage may start.
 	text := fmt.Sprintf("seeded instance %s from %s (%s on %s)", inst.ID, from.Server, from.Role, from.Device)
@@ -183,5 +182,5 @@ func (d *Daemon) fail(err error) error {
 
 // clear takes back what an earlier run left.
 func (d *Daemon) clear() error {
-	return errors.Join(cloudinit.Clear(filepath.Join(d.Root, RunDir)), d.removeIssue())
+	return errors.Join(cloudinit.ClearReady(filepath.Join(d.Root, RunDir)), d.removeIssue())
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
+	"github.com/nm-cloud-seed/nm-cloud-seed/datasource"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/config"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/lease"
 )
@@ -130,10 +131,13 @@ func TestFailureIsToldAndTakenBack(t *testing.T) {
 	if err := d.clear(); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{filepath.Join(root, issuePath), drop} {
-		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("%s is still there: %v", path, err)
-		}
+	if _, err := os.Stat(filepath.Join(root, issuePath)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the word of it is still there: %v", err)
+	}
+	// With a seed, cloud-init is told something else, or nothing.
+	d.handOver(t.Context(), &datasource.Instance{ID: "i"}, lease.View{})
+	if _, err := os.Stat(drop); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s is still there: %v", drop, err)
 	}
 }
 

@@ -274,37 +274,60 @@ func expired(want bool) check {
 }
 
 // powerCuts are boots that end while a password is on its way, and those that
-// follow. cloud-init itself does not sync what it writes on a first boot, so none
-// is cut in its network stage.
+// follow. The virtual router forgets a password that is acknowledged, also over a
+// power cut. cloud-init itself does not sync what it writes on a first boot, so
+// none is cut in its network stage.
 func powerCuts() []scenario {
-	cutAt := func(what, password string, moment cut) boot {
-		return boot{what: what, vm: serves(password, "old"), cut: &moment, checks: []check{{"power cut", wasCut}}}
+	files := make(map[string]string)
+	for _, name := range []string{"first", "second"} {
+		files[guestReport+"/who/"+name+".password"] = passwords[name]
 	}
-	whole := func(what, password string) boot {
-		return boot{what: what, vm: serves(password, "old"), checks: plus(seeded, undisturbed, takenAway,
-			getsIn(keys(asDebian, nobody, nobody), password, "in"), passwordRequests(true, 1))}
+	cutAt := func(what, reset string, moment cut, more ...check) boot {
+		b := boot{what: what, cut: &moment, checks: append(more, check{"power cut", wasCut})}
+		if reset != "" {
+			b.vm = serves(reset, "")
+		}
+		return b
 	}
+	whole := func(what, password string, told int) boot {
+		return boot{what: what, checks: plus(seeded, undisturbed, takenAway, isPassword(password), passwordRequests(true, told))}
+	}
+	first := whole("first boot", "first", 1)
+	first.vm = serves("first", "")
 	return []scenario{
 		{
 			name: "qemu/bookworm/power-cut", about: "the power fails when a password was served, and when one is applied",
-			suite: "bookworm", virtual: cloudStack, files: who(),
+			suite: "bookworm", virtual: cloudStack, files: files,
 			boots: []boot{
-				cutAt("cut when it was served", "first", cut{request: "send_my_password", times: 2}),
-				whole("first boot", "first"),
-				cutAt("cut while cloud-init applies a reset", "second", cut{console: "running 'modules:config'"}),
-				whole("reset", "second"),
+				cutAt("cut when it was served", "first", cut{request: "send_my_password", times: 2}, passwordRequests(true, 0)),
+				whole("first boot", "first", 1),
+				cutAt("cut while cloud-init applies a reset", "second", cut{console: "running 'modules:config'"}, passwordRequests(true, 0)),
+				whole("reset", "second", 1),
 			},
 		},
 		{
-			name: "qemu/sid/power-cut", about: "the power fails when a password was applied and not acknowledged",
-			suite: "sid", virtual: cloudStack, remove: tried["sid"], files: who(),
+			name: "qemu/sid/power-cut", about: "the power fails as soon as a password is acknowledged",
+			suite: "sid", virtual: cloudStack, remove: tried["sid"], files: files,
 			boots: []boot{
-				whole("first boot", "first"),
-				cutAt("cut before a reset is acknowledged", "second", cut{request: "saved_password", times: 1}),
-				whole("reset", "second"),
+				first,
+				cutAt("cut when a reset is acknowledged", "second", cut{request: "saved_password", times: 1}, passwordRequests(true, 1)),
+				whole("reset", "second", 0),
 			},
 		},
 	}
+}
+
+// isPassword: of the two, this is debian's.
+func isPassword(name string) check {
+	return check{"password", func(r *report) error {
+		other := map[string]string{"first": "second", "second": "first"}[name]
+		for _, line := range []string{name + ": right, by SSH in", other + ": wrong, by SSH refused"} {
+			if text := r.text("who-gets-in"); !strings.Contains(text, line) {
+				return fmt.Errorf("it is not so that %s, but:\n%s", line, text)
+			}
+		}
+		return nil
+	}}
 }
 
 func wasCut(r *report) error {

@@ -183,7 +183,9 @@ func (w *world) boot(ctx context.Context, n int) (ended bool, err error) {
 		return false, err
 	}
 	defer console.Close()
-	w.vr.SetVM(w.ClientAddr(w.router), w.vm(b))
+	if n == 0 || b.vm != nil { // else it is as it was, and what was acknowledged is forgotten
+		w.vr.SetVM(w.ClientAddr(w.router), w.vm(b))
+	}
 	w.vr.ResetLog()
 	cmdline := append([]string{"systemd.wants=boot-report.service"}, b.cmdline...)
 	limit := virtualLimit

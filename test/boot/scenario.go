@@ -44,7 +44,7 @@ type scenario struct {
 type boot struct {
 	what    string // "first boot"
 	cmdline []string
-	vm      func(*vrtest.VM) // what the virtual router says now, if it is not the usual
+	vm      func(*vrtest.VM) // what the virtual router says from now on; the usual without
 	cut     *cut             // the power fails, at this moment; only of a virtual machine
 	checks  []check
 }

@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -30,6 +33,8 @@ type scenario struct {
 	*testing.T
 	*lab.Lab
 	deadline time.Duration // 20 s if zero
+	// config changes the configuration. Nil leaves the defaults.
+	config func(c *config.Config)
 	// holding is called when the service has told systemd that it is ready,
 	// and stopped when it returns. Nil stops it right away.
 	holding func()
@@ -50,16 +55,27 @@ func start(t *testing.T, c lab.Config, body func(s *scenario)) {
 	lab.Run(t, c, func(l *lab.Lab) { body(&scenario{T: t, Lab: l}) })
 }
 
-// serve starts a VR on an address of a NIC's network.
+// serve starts a VR on an address of a NIC's network, without its password server.
 func (s *scenario) serve(nic int, addr netip.Addr, vr *vrtest.VR) {
 	s.Helper()
-	l, err := s.Listen(nic, netip.AddrPortFrom(addr, 80).String())
-	if err != nil {
-		s.Fatal(err)
-	}
+	s.listen(nic, netip.AddrPortFrom(addr, 80), vr.ServeMetadata)
+}
+
+// servePasswords starts a VR's password server.
+func (s *scenario) servePasswords(nic int, addr netip.Addr, vr *vrtest.VR) {
+	s.Helper()
+	s.listen(nic, netip.AddrPortFrom(addr, 8080), vr.ServePasswords)
+}
+
+// listen has somebody serve in a NIC's network, until the test's end or stop.
+func (s *scenario) listen(nic int, addr netip.AddrPort, serve func(context.Context, net.Listener) error) (stop func()) {
+	s.Helper()
+	l, err := s.Listen(nic, addr.String())
+	s.must(err)
 	ctx, cancel := context.WithCancel(context.Background())
 	s.Cleanup(cancel)
-	go vr.ServeMetadata(ctx, l)
+	go serve(ctx, l)
+	return cancel
 }
 
 // router is a VR that knows the VM of a NIC, under a host name of its own.
@@ -87,6 +103,7 @@ type outcome struct {
 	state    daemon.State
 	meta     map[string]string
 	userData string
+	log      string
 }
 
 // run runs the service in this process, which is in the VM.
@@ -95,7 +112,8 @@ func (s *scenario) run() outcome {
 	log := logrus.New()
 	log.SetLevel(logrus.DebugLevel)
 	log.SetFormatter(&logrus.TextFormatter{DisableColors: true, TimestampFormat: "05.000", FullTimestamp: true})
-	log.SetOutput(s.Output())
+	var said strings.Builder
+	log.SetOutput(io.MultiWriter(s.Output(), &said))
 	if s.deadline == 0 {
 		s.deadline = 20 * time.Second
 	}
@@ -117,6 +135,9 @@ func (s *scenario) run() outcome {
 	)
 	cfg := config.Default()
 	cfg.Platform, cfg.Deadline = config.PlatformCloudStack, s.deadline
+	if s.config != nil {
+		s.config(&cfg)
+	}
 	d := daemon.Daemon{Log: log, Config: cfg, Notify: notify}
 	if s.stopAfter > 0 {
 		time.AfterFunc(s.stopAfter, cancel)
@@ -141,13 +162,19 @@ func (s *scenario) run() outcome {
 	if d := time.Since(stop); d > 3*time.Second {
 		s.Errorf("it took %v to stop", d)
 	}
+	o.log = said.String()
 	var err error
 	if o.state, err = daemon.ReadState(""); err != nil {
 		s.Error(err)
 	}
 	if data, err := os.ReadFile(filepath.Join(daemon.SeedLink, "meta-data")); err == nil {
-		if err := json.Unmarshal(data, &o.meta); err != nil {
+		var meta map[string]any // several SSH keys are a list
+		if err := json.Unmarshal(data, &meta); err != nil {
 			s.Errorf("meta-data: %v", err)
+		}
+		o.meta = map[string]string{}
+		for key, value := range meta {
+			o.meta[key] = fmt.Sprint(value)
 		}
 	}
 	data, err := os.ReadFile(filepath.Join(daemon.SeedLink, "user-data"))

@@ -1,0 +1,54 @@
+package daemon
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/credentials"
+)
+
+// compareKeys finds out whether the SSH keys have changed since the last boot,
+// and what follows from that. applied says whether cloud-init has applied any for
+// this instance.
+func (h *handover) compareKeys(text string, applied bool, mentions func(credentials.Key) bool) error {
+	now, err := credentials.ParseKeys(text)
+	if err != nil {
+		return err
+	}
+	before, known, err := h.store.Keys(h.instance)
+	if err != nil {
+		h.Log.WithError(err).Warn("it is not known which SSH keys were applied last")
+	}
+	if !known && !applied { // the first boot of this instance: cloud-init does it all
+		h.keys = now
+		return nil
+	}
+	hostKeys := h.config.HostKeys()
+	added, gone := now.Without(before), before.Without(now)
+	switch {
+	case len(now) == 0: // a virtual router that was rebuilt may have none for a while
+	case !known && hostKeys != "": // not worth new host keys
+		h.keys = now
+	case !known || len(added)+len(gone) > 0:
+		gone = slices.DeleteFunc(gone, mentions)
+		h.job = &credentials.Job{Instance: h.instance, User: h.config.DefaultUser(), Remove: gone, Keys: now}
+	}
+	// Where the module is to run again, and where the power failed before it did.
+	h.text.SSHKeys = h.job != nil || !applied
+	if h.job == nil {
+		return nil
+	}
+	if hostKeys != "" {
+		h.Log.Warn("the host keys may change with the SSH keys, as " + hostKeys + " says so")
+	}
+	words := fmt.Sprintf("changed: %d new, %d replaced", len(added), len(gone))
+	if !known {
+		words = fmt.Sprintf("%d handed to cloud-init, as it is not known which were before", len(now))
+	}
+	h.Log.Info("SSH keys: " + words)
+	h.tell(func(s *State) { s.SSHKeys = words })
+	if !known { // or the next boot would take itself for the first, if the power fails now
+		return h.store.RecordKeys(h.instance, nil)
+	}
+	return nil
+}

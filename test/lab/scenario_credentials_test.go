@@ -1,0 +1,305 @@
+package lab_test
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/go-crypt/crypt/algorithm/shacrypt"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/datasource/cloudstack/vrtest"
+	"github.com/nm-cloud-seed/nm-cloud-seed/test/lab"
+)
+
+// Passwords, between the virtual router and cloud-init.
+
+// Passwords that wait. The first is hard to quote.
+const (
+	first  = `pä: #"'\$6$` + secret
+	second = "2 " + secret
+)
+
+// What a password server hears.
+const (
+	asked        = "send_my_password send_my_password" // an answer is believed if it comes twice
+	askedAndTold = asked + " saved_password"
+)
+
+// firstBoot is what cloud-init runs in an instance's first boot.
+const firstBoot = "migrator ssh set_passwords runcmd scripts_user"
+
+// images are cloud-init's, by the suite.
+var images = map[string]string{"bookworm": bookworm, "sid": sid}
+
+// connected is a lab whose NetworkManager has a connection of its own, so that the
+// service ends by itself.
+var connected = lab.Config{AutoDefault: true}
+
+func password(text string) func(*vrtest.VM) { return func(vm *vrtest.VM) { vm.Password = text } }
+func userData(text string) func(*vrtest.VM) {
+	return func(vm *vrtest.VM) { vm.UserData = []byte(text) }
+}
+
+// vr is a VR that serves metadata and passwords to the VM on a NIC.
+func (g *guest) vr(nic int) *vrtest.VR {
+	g.Helper()
+	vr := g.knows(nic)
+	g.serve(nic, g.VRAddr(nic), vr)
+	g.servePasswords(nic, g.VRAddr(nic), vr)
+	return vr
+}
+
+// knows is a VR that nobody can reach yet.
+func (g *guest) knows(nic int) *vrtest.VR {
+	vr := vrtest.New()
+	g.vrs = append(g.vrs, vr)
+	g.serves(vr, nic)
+	return vr
+}
+
+// serves changes what a VR has for the VM on a NIC: no password, unless that is
+// one of the changes, which then waits, as after a reboot of the VR.
+func (g *guest) serves(vr *vrtest.VR, nic int, changes ...func(*vrtest.VM)) {
+	vm := vrtest.Example(instance, g.ClientAddr(nic))
+	for _, change := range changes {
+		change(vm)
+	}
+	vr.SetVM(g.ClientAddr(nic), vm)
+}
+
+// handed boots and expects that cloud-init is handed a password.
+func (g *guest) handed(b boot) *booted {
+	g.Helper()
+	r := g.boot(b)
+	if !strings.Contains(r.dropIn, "\npassword: \"$6$") || !strings.Contains(r.dropIn, "\nchpasswd: {expire: false}\n") {
+		g.Errorf("no password was handed over, but %q", r.dropIn)
+	}
+	return r
+}
+
+// gets boots and expects that this password is handed over and applied.
+func (g *guest) gets(text string) *booted {
+	g.Helper()
+	r := g.handed(boot{})
+	g.says(r, "applied; ")
+	g.lets(text)
+	return r
+}
+
+// lets checks that this is the default user's password.
+func (g *guest) lets(text string) {
+	g.Helper()
+	digest, err := shacrypt.Decode(g.hash)
+	if err != nil || !digest.Match(text) {
+		g.Errorf("the password is not the one that it should be (%v)", err)
+	}
+}
+
+// untouched boots and expects that cloud-init has nothing to apply.
+func (g *guest) untouched(b boot) *booted {
+	g.Helper()
+	r := g.boot(b)
+	if r.dropIn != "" || r.job != nil {
+		g.Errorf("handed over: %q, %+v", r.dropIn, r.job)
+	}
+	return r
+}
+
+func (g *guest) says(r *booted, text string) {
+	g.Helper()
+	if !strings.Contains(r.state.Password, text) {
+		g.Errorf("the status says %q, not %q", r.state.Password, text)
+	}
+}
+
+// ran checks which modules cloud-init has run.
+func (g *guest) ran(r *booted, want string) {
+	g.Helper()
+	if r.ran != want {
+		g.Errorf("cloud-init ran %q, not %q", r.ran, want)
+	}
+}
+
+// heard checks what a VR's password server has heard.
+func (g *guest) heard(vr *vrtest.VR, want string) {
+	g.Helper()
+	if got := words(vr); got != want {
+		g.Errorf("the password server heard %q, not %q", got, want)
+	}
+}
+
+// The virtual router that has the metadata refuses, and the other one of the pair
+// has the password. The network is a temporary connection.
+func TestCredentialsRedundantVirtualRouters(t *testing.T) {
+	vip := netip.MustParseAddr("10.1.1.1")
+	c := lab.NIC{ServerID: netip.MustParseAddr("10.1.1.2"), Router: vip, ExtraAddrs: []netip.Prefix{netip.PrefixFrom(vip, 24)}}
+	for name, image := range images {
+		t.Run(name, func(t *testing.T) {
+			start(t, lab.Config{NICs: []lab.NIC{c}}, func(s *scenario) {
+				g := s.guest(image)
+				own, pair := g.knows(0), g.knows(0)
+				g.serves(pair, 0, password(first))
+				s.serve(0, c.ServerID, own)
+				s.serve(0, vip, pair)
+				s.servePasswords(0, vip, pair)
+				s.kept = []string{"eth0"}
+				r := g.gets(first)
+				if r.state.Instance.Server != c.ServerID {
+					s.Errorf("the metadata is from %v", r.state.Instance.Server)
+				}
+				if !strings.Contains(r.dropIn, "ssh_pwauth: true\n") {
+					s.Errorf("SSH does not take passwords: %q", r.dropIn)
+				}
+				g.ran(r, firstBoot)
+				g.says(r, "applied; 10.1.1.1 has been told")
+				g.heard(own, "")
+				g.heard(pair, askedAndTold)
+			})
+		})
+	}
+}
+
+// Each network's VR has a password. That of the default network counts, also
+// where the metadata comes from the other, since the default network's VR is
+// somebody else.
+func TestCredentialsTwoNICs(t *testing.T) {
+	for nic := range 2 {
+		t.Run(fmt.Sprintf("eth%d", nic), func(t *testing.T) {
+			c := twoNICs(nic)
+			c.AutoDefault = true
+			start(t, c, func(s *scenario) {
+				g := s.guest(sid)
+				vrs := []*vrtest.VR{g.vr(0), g.vr(1)}
+				mine, other := vrs[nic], vrs[1-nic]
+				g.serves(other, 1-nic, password("other "+secret))
+				for _, text := range []string{first, second} {
+					g.serves(mine, nic, password(text))
+					r := g.gets(text)
+					if from := r.state.Instance.Device == fmt.Sprintf("eth%d", nic); from != (text == first) {
+						s.Errorf("the metadata is from %s", r.state.Instance.Device)
+					}
+					g.heard(mine, askedAndTold)
+					g.heard(other, "")
+					mine.SetFaults(vrtest.Fault{Body: []byte("<html>Login</html>\n"), ContentType: "text/html"})
+				}
+			})
+		})
+	}
+}
+
+// Only data-server serves passwords: neither the DHCP server nor the router does.
+func TestCredentialsDataServer(t *testing.T) {
+	named, router := netip.MustParseAddr("10.1.1.77"), netip.MustParseAddr("10.1.1.254")
+	c := lab.NIC{
+		Router:      router,
+		ExtraAddrs:  []netip.Prefix{netip.PrefixFrom(named, 24), netip.PrefixFrom(router, 24)},
+		HostRecords: map[string]netip.Addr{"data-server": named},
+	}
+	start(t, lab.Config{NICs: []lab.NIC{c}, AutoDefault: true}, func(s *scenario) {
+		g := s.guest(sid)
+		vr, third := g.knows(0), g.knows(0)
+		g.serves(third, 0, password(first))
+		s.serve(0, s.VRAddr(0), vr)
+		s.servePasswords(0, named, third)
+		g.says(g.gets(first), "applied; 10.1.1.77 has been told")
+		g.heard(third, askedAndTold)
+	})
+}
+
+// Until a password is applied and on record, each boot hands it over anew.
+func TestCredentialsNotApplied(t *testing.T) {
+	for name, image := range images {
+		t.Run(name, func(t *testing.T) {
+			start(t, connected, func(s *scenario) {
+				g := s.guest(image)
+				vr := g.vr(0)
+				g.serves(vr, 0, password(first))
+				for _, b := range []boot{{fails: "set_passwords"}, {cut: "set_passwords"}, {cut: atReady}} {
+					r := g.handed(b)
+					g.heard(vr, asked)
+					if b.fails != "" {
+						g.says(r, "not applied, the next boot tries again: cloud-init's set_passwords failed in its ")
+					}
+					if b.cut != atReady && !strings.Contains(r.ran, "set_passwords") {
+						s.Errorf("%+v: cloud-init ran only %q", b, r.ran)
+					}
+					if text := read(records["set_passwords"]); text != "" {
+						s.Errorf("%+v: it is on record: %q", b, text)
+					}
+				}
+				g.ran(g.gets(first), "set_passwords")
+				g.heard(vr, askedAndTold)
+			})
+		})
+	}
+}
+
+// A password that is on record is not applied again, whatever has become of the
+// acknowledgement.
+func TestCredentialsServedAgain(t *testing.T) {
+	start(t, connected, func(s *scenario) {
+		g := s.guest(bookworm)
+		vr := g.vr(0)
+		recognised := func() {
+			s.Helper()
+			r := g.untouched(boot{})
+			g.ran(r, "")
+			g.says(r, "10.1.1.1 has been told")
+			g.says(r, "served again, and applied at an earlier boot")
+			g.heard(vr, askedAndTold)
+		}
+		for _, fault := range []vrtest.Fault{{Hang: true}, {Reset: true}} {
+			text := fmt.Sprintf("%t %s", fault.Hang, secret)
+			g.serves(vr, 0, password(text))
+			fault.Port, fault.Match = vrtest.PasswordPort, vrtest.DomURequest("saved_password")
+			vr.SetFaults(fault)
+			g.handed(boot{cut: whenTelling})
+			g.lets(text)
+			vr.SetFaults()
+			g.serves(vr, 0, password(text)) // it has not been heard
+			recognised()
+		}
+		g.serves(vr, 0, password(first))
+		vr.SetFaults(vrtest.Fault{Port: vrtest.PasswordPort, Match: vrtest.DomURequest("saved_password"), Times: 1, Reset: true})
+		if r := g.gets(first); strings.Contains(r.dropIn, "ssh_pwauth") { // as the owner may have changed it
+			s.Errorf("SSH is told once more to take passwords: %q", r.dropIn)
+		}
+		g.heard(vr, askedAndTold+" saved_password")
+		g.serves(vr, 0, password(first)) // the VR has been rebuilt
+		recognised()
+		g.lets(first)
+	})
+}
+
+// The record of a disk that has become another VM's counts for nothing. Nor is
+// anything asked in a boot in which cloud-init has had its turn.
+func TestCredentialsOtherInstance(t *testing.T) {
+	start(t, connected, func(s *scenario) {
+		g := s.guest(sid)
+		vr := g.vr(0)
+		g.serves(vr, 0, password(first))
+		g.gets(first)
+		g.hash, g.hostKeys = "", false // cloud-init makes both anew
+		g.serves(vr, 0, password(first), another)
+		r := g.gets(first)
+		g.ran(r, firstBoot)
+		if !strings.Contains(r.dropIn, "ssh_pwauth: true\n") {
+			s.Errorf("SSH does not take the new VM's passwords: %q", r.dropIn)
+		}
+
+		vr.ResetLog()
+		g.serves(vr, 0, password(second), another)
+		if o := s.run(); o.err != nil || read(dropInFile) != "" {
+			s.Errorf("the service's second run in this boot: %v, %q", o.err, read(dropInFile))
+		}
+		g.heard(vr, "")
+	})
+}
+
+// another is another VM.
+func another(vm *vrtest.VM) {
+	const id = "0f8fad5b-d9cb-469f-a165-70867728950e"
+	vm.Set("instance-id", id)
+	vm.Set("vm-id", id)
+}
