@@ -154,8 +154,7 @@ func (h *handover) write() (err error) {
 // records it, and tells the password server.
 func (h *handover) finish(ctx context.Context, current func() lease.View) {
 	if len(h.keys) > 0 && h.applied(ctx, keysModule) == nil {
-		unix.Sync() // cloud-init does not
-		if err := h.store.RecordKeys(h.instance, h.keys); err != nil {
+		if err := errors.Join(h.sync(), h.store.RecordKeys(h.instance, h.keys)); err != nil {
 			h.Log.Warn(err)
 		}
 	}
@@ -176,6 +175,21 @@ func (h *handover) finish(ctx context.Context, current func() lease.View) {
 	if h.password.Text != "" {
 		h.acknowledge(ctx, current)
 	}
+}
+
+// sync makes what cloud-init has written last, which it does not do itself. That
+// is /etc with the shadow file, and where homes are as a rule: in there we cannot
+// look, and to sync all file systems could take as long as any of them is away.
+func (h *handover) sync() error {
+	etc, err := os.Open(filepath.Join(h.Root, "/etc"))
+	if err != nil {
+		return fmt.Errorf("cannot sync: %w", err)
+	}
+	defer etc.Close()
+	if err := unix.Syncfs(int(etc.Fd())); err != nil {
+		return fmt.Errorf("cannot sync /etc: %w", err)
+	}
+	return nil
 }
 
 // applied waits until a module of cloud-init has had its turn in this boot, and

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/nm-cloud-seed/nm-cloud-seed/datasource/cloudstack"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/credentials"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/lease"
@@ -95,8 +93,7 @@ func (h *handover) settle(ctx context.Context) {
 		}
 		return
 	}
-	unix.Sync() // the shadow file
-	if err := h.store.RecordPassword(h.instance, h.password.Text); err != nil {
+	if err := errors.Join(h.sync(), h.store.RecordPassword(h.instance, h.password.Text)); err != nil {
 		h.Log.WithError(err).Warn("if the password is served again, it is applied again")
 	}
 }

@@ -30,6 +30,11 @@ func (h *handover) compareKeys(text string, applied bool, mentions func(credenti
 	case !known && hostKeys != "": // not worth new host keys
 		h.keys = now
 	case !known || len(added)+len(gone) > 0:
+		// Without a record, the next boot would take itself for the first, and have
+		// new host keys made, if the power fails now.
+		if err := h.store.RecordKeys(h.instance, before); err != nil {
+			return err
+		}
 		gone = slices.DeleteFunc(gone, mentions)
 		h.job = &credentials.Job{Instance: h.instance, User: h.config.DefaultUser(), Remove: gone, Keys: now}
 	}
@@ -41,14 +46,11 @@ func (h *handover) compareKeys(text string, applied bool, mentions func(credenti
 	if hostKeys != "" {
 		h.Log.Warn("the host keys may change with the SSH keys, as " + hostKeys + " says so")
 	}
-	words := fmt.Sprintf("changed: %d new, %d replaced", len(added), len(gone))
+	words := fmt.Sprintf("%d new, %d replaced", len(added), len(gone))
 	if !known {
 		words = fmt.Sprintf("%d handed to cloud-init, as it is not known which were before", len(now))
 	}
 	h.Log.Info("SSH keys: " + words)
 	h.tell(func(s *State) { s.SSHKeys = words })
-	if !known { // or the next boot would take itself for the first, if the power fails now
-		return h.store.RecordKeys(h.instance, nil)
-	}
 	return nil
 }

@@ -23,13 +23,13 @@ import (
 const (
 	bookworm = `users: [default]
 system_info: {default_user: {name: debian}}
-cloud_init_modules: [migrator, ssh]
+cloud_init_modules: [users-groups, ssh]
 cloud_config_modules: [set-passwords, runcmd]
 cloud_final_modules: [scripts-user]
 `
 	sid = `users: [default]
 system_info: {default_user: {name: debian}}
-cloud_init_modules: [migrator, ssh, set_passwords]
+cloud_init_modules: [users-groups, ssh, set_passwords]
 cloud_config_modules: [runcmd]
 cloud_final_modules: [scripts-user]
 `
@@ -237,6 +237,10 @@ func (c *cloudInit) apply(module, dropIn string) {
 		c.must(err)
 	}
 	switch {
+	case module == "users_groups":
+		users := read("/etc/passwd") // by a link, the host's
+		c.must(os.Remove("/etc/passwd"))
+		c.must(os.WriteFile("/etc/passwd", []byte(users+"debian:x:1000:1000::/home/debian:/bin/sh\n"), 0o644))
 	case module == "set_passwords" && strings.Contains(c.merged, "password"):
 		c.hash = "" // not ours
 	case module == "set_passwords" && cfg.Password != "":
