@@ -63,6 +63,7 @@ func (d *Daemon) handOver(ctx context.Context, inst *datasource.Instance, view l
 	}
 	if err := h.prepare(ctx, inst, view); err != nil {
 		d.Log.WithError(err).Warn("cannot hand passwords and SSH keys to cloud-init")
+		d.tell(func(s *State) { s.Password = "not asked for: " + err.Error() })
 	}
 	if err := h.write(); err != nil {
 		d.Log.WithError(err).Warn("cannot hand the password or the SSH keys to cloud-init")

@@ -29,6 +29,7 @@ func (h *handover) compareKeys(text string, applied bool, mentions func(credenti
 	case len(now) == 0: // a virtual router that was rebuilt may have none for a while
 	case !known && hostKeys != "": // not worth new host keys
 		h.keys = now
+		h.Log.Info("SSH keys: taken for applied, as cloud-init would change the host keys with them (" + hostKeys + ")")
 	case !known || len(added)+len(gone) > 0:
 		// Without a record, the next boot would take itself for the first, and have
 		// new host keys made, if the power fails now.
@@ -46,7 +47,7 @@ func (h *handover) compareKeys(text string, applied bool, mentions func(credenti
 	if hostKeys != "" {
 		h.Log.Warn("the host keys may change with the SSH keys, as " + hostKeys + " says so")
 	}
-	words := fmt.Sprintf("%d new, %d replaced", len(added), len(gone))
+	words := fmt.Sprintf("%d new, %d to be removed (see nm-cloud-seed-ssh-keys.service)", len(added), len(gone))
 	if !known {
 		words = fmt.Sprintf("%d handed to cloud-init, as it is not known which were before", len(now))
 	}

@@ -143,6 +143,9 @@ func passwordRequests(asked bool, told int) check {
 
 // sameHost: what a reset of a password or a key must not change.
 var sameHost = check{"same machine", func(r *report) error {
+	if r.previous == nil {
+		return errors.New("there is no boot before")
+	}
 	for _, name := range []string{"host-keys", "instance-id", "users"} {
 		if before := r.previous.text(name); before == "" || before != r.text(name) {
 			return fmt.Errorf("%s changed over the reboot", name)
@@ -292,6 +295,10 @@ func powerCuts() []scenario {
 	whole := func(what, password string, told int) boot {
 		return boot{what: what, checks: plus(seeded, undisturbed, takenAway, isPassword(password), passwordRequests(true, told))}
 	}
+	again := func(b boot) boot {
+		b.checks = append(b.checks, sameHost)
+		return b
+	}
 	first := whole("first boot", "first", 1)
 	first.vm = serves("first", "")
 	return []scenario{
@@ -302,7 +309,7 @@ func powerCuts() []scenario {
 				cutAt("cut when it was served", "first", cut{request: "send_my_password", times: 2}, passwordRequests(true, 0)),
 				whole("first boot", "first", 1),
 				cutAt("cut while cloud-init applies a reset", "second", cut{console: "running 'modules:config'"}, passwordRequests(true, 0)),
-				whole("reset", "second", 1),
+				again(whole("reset", "second", 1)),
 			},
 		},
 		{
@@ -311,7 +318,7 @@ func powerCuts() []scenario {
 			boots: []boot{
 				first,
 				cutAt("cut when a reset is acknowledged", "second", cut{request: "saved_password", times: 1}, passwordRequests(true, 1)),
-				whole("reset", "second", 0),
+				again(whole("reset", "second", 0)),
 			},
 		},
 	}

@@ -107,7 +107,9 @@ func runOne(ctx context.Context, s scenario, root, dir, pkg string) []result {
 	for n, b := range s.boots {
 		r := result{scenario: s.name, boot: b.what, dir: filepath.Join(dir, bootDir(n, b))}
 		r.report = readReport(os.DirFS(r.dir), before)
-		before = r.report
+		if !r.report.outcome.Cut {
+			before = r.report
+		}
 		r.wrong = judge(r.report, b.checks)
 		if n == 0 {
 			if err := examined(dir, s.doctor); err != nil {

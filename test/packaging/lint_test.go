@@ -148,7 +148,7 @@ func checkLicense(t *testing.T, path, license, paragraph, all string) {
 				t.Errorf("%s: this is not there:\n%s", path, strings.Join(text, ""))
 			}
 			text = nil
-		case strings.HasPrefix(line, "All rights reserved."), strings.HasPrefix(line, "The MIT License"):
+		case strings.HasPrefix(line, "All rights reserved."), strings.HasPrefix(line, "The MIT License"), strings.HasPrefix(line, "MIT License"):
 		default:
 			text = append(text, line)
 		}
