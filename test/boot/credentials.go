@@ -181,6 +181,17 @@ var takenAway = check{"taken away", func(r *report) error {
 	return nil
 }}
 
+// removal: the oneshot that removes replaced keys ran, or had nothing to do.
+func removal(want bool) check {
+	return check{"removal of SSH keys", func(r *report) error {
+		u := r.units["nm-cloud-seed-ssh-keys.service"]
+		if ran := u["ConditionResult"] == "yes"; u["LoadState"] != "loaded" || ran != want || u["InactiveExitTimestampMonotonic"] == "0" == want {
+			return fmt.Errorf("the unit ran: %t, want %t", ran, want)
+		}
+		return nil
+	}}
+}
+
 // regret is an item of recoverable_errors, which there are since 23.4.
 var regret = regexp.MustCompile(`^\s+- `)
 
@@ -204,21 +215,23 @@ func addKey(name string) string {
 
 // credentials are CloudStack's promises, over the boots of one disk.
 func credentials(suite string) scenario {
-	each := func(more ...check) []check { return append(plus(seeded, undisturbed, takenAway), more...) }
-	later := func(more ...check) []check { return append(each(sameHost), more...) }
+	each := func(keysChange bool, more ...check) []check {
+		return append(plus(seeded, undisturbed, takenAway, removal(keysChange)), more...)
+	}
+	later := func(keysChange bool, more ...check) []check { return append(each(keysChange, sameHost), more...) }
 	return scenario{
 		name: suite + "/credentials", about: "a password and SSH keys, and what becomes of them",
 		suite: suite, remove: tried[suite], files: visitors(addKey("hand"), changePassword),
 		boots: []boot{
-			{what: "first boot", vm: serves("first", "old"), checks: each(
+			{what: "first boot", vm: serves("first", "old"), checks: each(false,
 				getsIn(keys(asDebian, nobody, nobody), "first", "in"), passwordRequests(true, 1))},
-			{what: "reboot", vm: serves("", "old"), checks: later(
+			{what: "reboot", vm: serves("", "old"), checks: later(false,
 				getsIn(keys(asDebian, nobody, byHand), "first", "in"), passwordRequests(true, 0))},
-			{what: "password served again", vm: serves("first", "old"), checks: later(
+			{what: "password served again", vm: serves("first", "old"), checks: later(false,
 				getsIn(keys(asDebian, nobody, byHand), "mine", "in"), passwordRequests(true, 1))},
-			{what: "both reset", vm: serves("second", "new"), checks: later(
+			{what: "both reset", vm: serves("second", "new"), checks: later(true,
 				getsIn(keys(nobody, asDebian, byHand), "second", "in"), passwordRequests(true, 1))},
-			{what: "no keys for once", vm: servesNothing, checks: later(
+			{what: "no keys for once", vm: servesNothing, checks: later(false,
 				getsIn(keys(nobody, asDebian, byHand), "second", "in"), passwordRequests(true, 0))},
 		},
 	}

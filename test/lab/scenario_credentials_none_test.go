@@ -85,7 +85,7 @@ func (g *guest) none(says string, limit time.Duration) {
 	}
 	waited := time.Duration(at["seed"]-at["metadata"]) * time.Millisecond // for the password server
 	g.Logf("READY %v later: %s", waited, r.state.Password)
-	if waited > limit+1500*time.Millisecond {
+	if waited > limit+4*time.Second {
 		g.Errorf("READY only %v later", waited)
 	}
 	g.ran(r, firstBoot)
