@@ -26,7 +26,12 @@ const (
 	networkStage   = "init"
 )
 
-const appliedEvery = 200 * time.Millisecond // we look whether cloud-init has
+// How often we look whether cloud-init has done its part, and how long: should it
+// never come to it, nothing of ours stays resident.
+const (
+	appliedEvery = 200 * time.Millisecond
+	appliedLimit = 30 * time.Minute
+)
 
 // handover is what cloud-init has to apply in this boot besides the seed, and by
 // itself would apply on an instance's first boot at most: a password that waits at
@@ -199,6 +204,7 @@ func (h *handover) applied(ctx context.Context, module string) error {
 	stage, always := h.config.Stage(module)
 	tick := time.NewTicker(appliedEvery)
 	defer tick.Stop()
+	limit := time.After(appliedLimit)
 	for {
 		over := h.files.Done() // before we look for the last time
 		ended, err := h.files.Ran(stage, module)
@@ -217,6 +223,8 @@ func (h *handover) applied(ctx context.Context, module string) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-limit:
+			return fmt.Errorf("cloud-init's stage %s has not ended within %v", stage, appliedLimit)
 		case <-tick.C:
 		}
 	}
