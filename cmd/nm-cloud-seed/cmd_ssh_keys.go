@@ -57,7 +57,7 @@ func removeReplaced(log logrus.FieldLogger) error {
 		return nil
 	}
 	store := credentials.Store{Dir: credentials.DefaultDir}
-	old, _, err := store.Keys(job.Instance)
+	old, _, _, err := store.Keys(job.Instance)
 	if err != nil {
 		log.Warn(err) // it is about to be written anew
 	}
@@ -87,7 +87,7 @@ func removeReplaced(log logrus.FieldLogger) error {
 	if failed {
 		return errors.New("cannot take the new SSH keys for applied: the next boot tries again")
 	}
-	if err := store.RecordKeys(job.Instance, job.Keys); err != nil {
+	if err := store.RecordKeys(job.Instance, job.Keys, nil); err != nil {
 		return err
 	}
 	return credentials.RemoveJob(daemon.RunDir)

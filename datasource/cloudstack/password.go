@@ -87,7 +87,7 @@ func (c *client) sendMyPassword(ctx context.Context, server netip.Addr) (string,
 		return "", err
 	}
 	text, err := ParsePassword(body)
-	// Any web server may answer "OK". CloudStack's has said its name since 4.6.
+	// Any web server may answer "OK"; CloudStack's says its name.
 	if err == nil && !slices.ContainsFunc(header.Values("Server"), func(name string) bool {
 		return strings.HasPrefix(name, "CloudStack Password Server")
 	}) {

@@ -155,14 +155,6 @@ func (c *client) passwordOf(ctx context.Context, l lease.Lease, from candidate, 
 	return Password{}, err
 }
 
-// unknown leaves out what data-server has in common with the other candidates.
-func unknown(found []netip.Addr, l lease.Lease) []netip.Addr {
-	known := candidates(l)
-	return slices.DeleteFunc(found, func(a netip.Addr) bool {
-		return slices.ContainsFunc(known, func(c candidate) bool { return c.server == a })
-	})
-}
-
 // failure lists who was asked, in the order of preference.
 func failure(l lease.Lease, turns []*turn) error {
 	var parts []string

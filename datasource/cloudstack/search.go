@@ -291,11 +291,7 @@ func (f *Fetcher) ask(ctx, attempt context.Context, p *probe) {
 			p.err = err
 			return
 		}
-		known := candidates(p.lease)
-		servers = slices.DeleteFunc(found, func(a netip.Addr) bool {
-			return slices.ContainsFunc(known, func(c candidate) bool { return c.server == a })
-		})
-		p.err = errKnown
+		servers, p.err = unknown(found, p.lease), errKnown
 	}
 	for _, server := range servers {
 		var body []byte
@@ -314,6 +310,14 @@ func (f *Fetcher) ask(ctx, attempt context.Context, p *probe) {
 		}
 		p.head.cancel()
 	}
+}
+
+// unknown leaves out what data-server has in common with the other candidates.
+func unknown(found []netip.Addr, l lease.Lease) []netip.Addr {
+	known := candidates(l)
+	return slices.DeleteFunc(found, func(a netip.Addr) bool {
+		return slices.ContainsFunc(known, func(c candidate) bool { return c.server == a })
+	})
 }
 
 // legacyID is an instance-id of the first CloudStack releases: i-ACCOUNT-VM-NAME.

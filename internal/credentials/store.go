@@ -64,22 +64,25 @@ func write(path string, value any) error {
 }
 
 type keysRecord struct {
-	Instance string `json:"instance-id"`
-	Keys     Keys   `json:"keys"`
+	Instance   string `json:"instance-id"`
+	Keys       Keys   `json:"keys"`
+	HandedOver Keys   `json:"handed-over,omitempty"`
 }
 
 // Keys gives the SSH keys that were applied last. known is false if that is not
-// on record for this instance.
-func (s Store) Keys(instance string) (keys Keys, known bool, err error) {
+// on record for this instance. handedOver were handed to cloud-init since, and may
+// or may not have been applied.
+func (s Store) Keys(instance string) (keys, handedOver Keys, known bool, err error) {
 	var r keysRecord
 	found, err := read(filepath.Join(s.Dir, keysFile), &r)
 	if !found || instance == "" || r.Instance != instance {
-		return nil, false, err
+		return nil, nil, false, err
 	}
-	return r.Keys, true, nil
+	return r.Keys, r.HandedOver, true, nil
 }
 
-// RecordKeys remembers the SSH keys that have been applied.
-func (s Store) RecordKeys(instance string, keys Keys) error {
-	return write(filepath.Join(s.Dir, keysFile), keysRecord{instance, keys})
+// RecordKeys remembers the SSH keys that have been applied, and those that are
+// about to be.
+func (s Store) RecordKeys(instance string, keys, handedOver Keys) error {
+	return write(filepath.Join(s.Dir, keysFile), keysRecord{instance, keys, handedOver})
 }

@@ -21,21 +21,21 @@ func TestStoreKeys(t *testing.T) {
 	s := Store{filepath.Join(t.TempDir(), "store")}
 	check := func(instance string, want Keys, wantKnown bool) {
 		t.Helper()
-		keys, known, err := s.Keys(instance)
+		keys, _, known, err := s.Keys(instance)
 		if err != nil || known != wantKnown || !slices.Equal(keys, want) {
 			t.Errorf("%q: %v, %t, %v", instance, keys, known, err)
 		}
 	}
 	check("vm", nil, false)
-	must(t, s.RecordKeys("vm", Keys{oldKey, otherKey}))
+	must(t, s.RecordKeys("vm", Keys{oldKey, otherKey}, nil))
 	mode(t, s.Dir, 0o700)
 	mode(t, filepath.Join(s.Dir, keysFile), 0o600)
 	check("vm", Keys{oldKey, otherKey}, true)
 	check("clone", nil, false)
 	check("", nil, false)
-	must(t, s.RecordKeys("vm", nil)) // no keys is something to know, too
+	must(t, s.RecordKeys("vm", nil, nil)) // no keys is something to know, too
 	check("vm", nil, true)
-	must(t, s.RecordKeys("", nil))
+	must(t, s.RecordKeys("", nil, nil))
 	check("", nil, false)
 }
 
@@ -47,7 +47,7 @@ func TestStoreHostile(t *testing.T) {
 		path := filepath.Join(s.Dir, name)
 		read := func() (bool, error) {
 			if name == keysFile {
-				_, known, err := s.Keys("vm")
+				_, _, known, err := s.Keys("vm")
 				return known, err
 			}
 			has, err := s.HasPassword("vm")
@@ -58,7 +58,7 @@ func TestStoreHostile(t *testing.T) {
 		}
 		record := func() error {
 			if name == keysFile {
-				return s.RecordKeys("vm", Keys{oldKey})
+				return s.RecordKeys("vm", Keys{oldKey}, nil)
 			}
 			return s.RecordPassword("vm", "other")
 		}
@@ -116,7 +116,7 @@ func TestJob(t *testing.T) {
 
 func FuzzRecord(f *testing.F) {
 	s := Store{f.TempDir()}
-	must(f, s.RecordKeys("vm", Keys{oldKey, newKey}))
+	must(f, s.RecordKeys("vm", Keys{oldKey, newKey}, nil))
 	must(f, s.RecordPassword("vm", "x"))
 	for _, name := range []string{keysFile, passwordFile} {
 		data, err := os.ReadFile(filepath.Join(s.Dir, name))
@@ -127,11 +127,11 @@ func FuzzRecord(f *testing.F) {
 		s := Store{t.TempDir()}
 		write0(t, filepath.Join(s.Dir, keysFile), string(data))
 		write0(t, filepath.Join(s.Dir, passwordFile), string(data))
-		keys, known, err := s.Keys("vm")
+		keys, unsure, known, err := s.Keys("vm")
 		if err == nil && known {
-			must(t, s.RecordKeys("vm", keys))
+			must(t, s.RecordKeys("vm", keys, unsure))
 		}
-		if again, is, err := s.Keys("vm"); err == nil && (is != known || !slices.Equal(keys, again)) {
+		if again, still, is, err := s.Keys("vm"); err == nil && (is != known || !slices.Equal(keys, again) || !slices.Equal(unsure, still)) {
 			t.Errorf("%q became %q", keys, again)
 		}
 		if r, _, err := s.password("vm"); err == nil && (r.Hash.log > 16 || r.Hash.r > 8 || r.Hash.p > 2) {

@@ -160,7 +160,7 @@ func (h *handover) write() (err error) {
 // records it, and tells the password server.
 func (h *handover) finish(ctx context.Context, current func() lease.View) {
 	if len(h.keys) > 0 && h.applied(ctx, keysModule) == nil {
-		if err := errors.Join(h.sync(), h.store.RecordKeys(h.instance, h.keys)); err != nil {
+		if err := errors.Join(h.sync(), h.store.RecordKeys(h.instance, h.keys, nil)); err != nil {
 			h.Log.Warn(err)
 		}
 	}

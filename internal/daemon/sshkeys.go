@@ -15,7 +15,7 @@ func (h *handover) compareKeys(text string, applied bool, mentions func(credenti
 	if err != nil {
 		return err
 	}
-	before, known, err := h.store.Keys(h.instance)
+	before, unsure, known, err := h.store.Keys(h.instance)
 	if err != nil {
 		h.Log.WithError(err).Warn("it is not known which SSH keys were applied last")
 	}
@@ -24,7 +24,8 @@ func (h *handover) compareKeys(text string, applied bool, mentions func(credenti
 		return nil
 	}
 	hostKeys := h.config.HostKeys()
-	added, gone := now.Without(before), before.Without(now)
+	// What was handed over before the power failed may have been applied.
+	added, gone := now.Without(before), append(slices.Clone(before), unsure.Without(before)...).Without(now)
 	switch {
 	case len(now) == 0: // a virtual router that was rebuilt may have none for a while
 	case !known && hostKeys != "": // not worth new host keys
@@ -33,7 +34,7 @@ func (h *handover) compareKeys(text string, applied bool, mentions func(credenti
 	case !known || len(added)+len(gone) > 0:
 		// Without a record, the next boot would take itself for the first, and have
 		// new host keys made, if the power fails now.
-		if err := h.store.RecordKeys(h.instance, before); err != nil {
+		if err := h.store.RecordKeys(h.instance, before, append(unsure, now.Without(unsure)...)); err != nil {
 			return err
 		}
 		gone = slices.DeleteFunc(gone, mentions)

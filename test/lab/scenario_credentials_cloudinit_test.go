@@ -138,7 +138,7 @@ func (g *guest) boot(b boot) *booted {
 		g.Errorf("what was handed over is still there: %q", left)
 	}
 	if found && b.fails != "ssh" { // as nm-cloud-seed-ssh-keys.service does
-		g.must(credentials.Store{Dir: credentials.DefaultDir}.RecordKeys(job.Instance, job.Keys))
+		g.must(credentials.Store{Dir: credentials.DefaultDir}.RecordKeys(job.Instance, job.Keys, nil))
 	}
 	return r
 }
