@@ -51,8 +51,6 @@ func (u *Units) copies(before []string) []File {
 		for _, name := range before {
 			b.WriteString("Before=" + name + "\n")
 		}
-		// NetworkManager runs beside the stage now, and sets the host name, too.
-		b.WriteString("\n[Service]\nExecStartPost=-/usr/bin/nm-cloud-seed await-hostname\n")
 		all = append(all, File{Early: !belowUsr(source), Name: stage.id, Text: b.String()})
 		for _, d := range stage.dropins {
 			if text := without(d.text, drop); text != d.text {

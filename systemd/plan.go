@@ -71,7 +71,7 @@ func (u *Units) Plan(o Ordering) Plan {
 	if !u.needsChange() {
 		return u.checked(linked.note("the order is right already"))
 	}
-	linked = linked.with(u.sessions()...)
+	linked = linked.with(u.settings()...)
 	if o == Early {
 		p := u.early(linked)
 		cycle := u.newCycle(p)

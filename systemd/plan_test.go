@@ -22,7 +22,7 @@ func TestPlan(t *testing.T) {
 	const run = "[Service]\nExecStart=/bin/true\n"
 	const wants = "cloud-init.target.wants/nm-cloud-seed"
 	links := []string{wants + "-cleanup.service", wants + "-ssh-keys.service", wants + ".service"}
-	moved := append([]string{"cloud-init-main.service.d/nm-cloud-seed.conf"}, links...)
+	moved := append([]string{"cloud-init-main.service.d/nm-cloud-seed.conf", "cloud-init-network.service.d/nm-cloud-seed.conf"}, links...)
 	rhel := "[Unit]\nDefaultDependencies=no\nAfter=cloud-init-local.service NetworkManager.service\nBefore=network-online.target\nConflicts=shutdown.target\nBefore=shutdown.target\n" + run
 	for _, tt := range []struct {
 		name     string
@@ -60,12 +60,12 @@ func TestPlan(t *testing.T) {
 		{
 			name: "both names", suite: "trixie",
 			change: map[string]string{lib + "cloud-init.service": "[Unit]\nDefaultDependencies=no\nBefore=sysinit.target\n" + run, etc + "cloud-init.target.wants/cloud-init.service": "-> /x/cloud-init.service"},
-			files:  append([]string{"cloud-init-network.service", "cloud-init.service"}, moved...),
+			files:  append([]string{"cloud-init-network.service", "cloud-init.service", "cloud-init.service.d/nm-cloud-seed.conf"}, moved...),
 		},
 		{
 			name: "all stages in one process, a systemd without early sessions", suite: "trixie",
 			change: map[string]string{lib + "capsule@.service": ""},
-			files:  append([]string{"cloud-init-network.service"}, links...),
+			files:  append([]string{"cloud-init-network.service", "cloud-init-network.service.d/nm-cloud-seed.conf"}, links...),
 		},
 		{
 			name: "one name is an alias", suite: "trixie",

@@ -12,12 +12,13 @@ import (
 // hostnameLimit bounds the wait: hostnamed was seen to correct itself within 1 s.
 const hostnameLimit = 3 * time.Second
 
-// hostnameCommand is the last of cloud-init's network stage, where it was moved
-// behind NetworkManager. The lease of the connection that cloud-init brings up
-// makes NetworkManager set the host name at systemd-hostnamed, while cloud-init
-// sets it beside hostnamed: in /etc/hostname, and the kernel's. If hostnamed has
-// read that file just before, it puts the image's name back, and only corrects
-// itself a moment later. Services that come after the stage must not see that.
+// hostnameCommand is the last of cloud-init's network stage, where NetworkManager
+// runs beside it because of us. The lease of the connection that cloud-init
+// brings up makes NetworkManager set the host name at systemd-hostnamed, while
+// cloud-init sets it beside hostnamed: in /etc/hostname, and the kernel's. If
+// hostnamed has read that file just before, it puts the image's name back, and
+// only corrects itself a moment later. Services that come after the stage must
+// not see that.
 func hostnameCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:    "await-hostname",

@@ -1,6 +1,9 @@
 package systemd
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 // sessionClass is for pam_systemd(8), in the process that runs the network stage
 // and in all that it starts. Usually a session waits for
@@ -13,19 +16,29 @@ const sessionClass = "XDG_SESSION_CLASS=user-early"
 
 const logind = "systemd-logind.service"
 
-// sessions sets it. Since cloud-init 24.3, one process does all stages: there the
-// class has to be a good one, as later stages' sessions are to be had.
-func (u *Units) sessions() []File {
+// settings are what cloud-init's network stage needs beside NetworkManager, in
+// whichever order: it ends with the host name that it has set (see the command),
+// and its process has the class. Since cloud-init 24.3, one process does all
+// stages: there the class has to be a good one, as later stages' sessions are to
+// be had.
+func (u *Units) settings() []File {
+	lines := make(map[string]string)
 	processes := u.NetworkStages()
+	for _, id := range processes {
+		lines[id] = "ExecStartPost=-/usr/bin/nm-cloud-seed await-hostname\n"
+	}
 	if main := u.unit("cloud-init-main.service"); main != nil {
-		if !u.knowsEarly() {
-			return nil
+		processes = nil
+		if u.knowsEarly() {
+			processes = []string{main.id}
 		}
-		processes = []string{main.id}
+	}
+	for _, id := range processes {
+		lines[id] += "Environment=" + sessionClass + "\n"
 	}
 	var all []File
-	for _, id := range processes {
-		all = append(all, File{Name: id + ".d/" + dropinName, Text: "# Made by nm-cloud-seed-generator(8).\n[Service]\nEnvironment=" + sessionClass + "\n"})
+	for _, id := range slices.Sorted(maps.Keys(lines)) {
+		all = append(all, File{Name: id + ".d/" + dropinName, Text: "# Made by nm-cloud-seed-generator(8).\n[Service]\n" + lines[id]})
 	}
 	return all
 }
