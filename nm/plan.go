@@ -299,6 +299,8 @@ func (p *plan) wakeAt(t time.Time) {
 // gone is over, whether it failed, we took it down or somebody put another in
 // its place, who is not to be fought.
 //
+// One whose profile somebody has saved meanwhile is theirs.
+//
 // Once settled, the owner takes what it keeps up again from a NetworkManager
 // that restarted, for the VM may have nothing else. An adopted one that was
 // handed over comes back by itself, as another activation of its profile.
@@ -318,6 +320,10 @@ func (w *world) track(now time.Time) {
 		}
 	}
 	for path, mine := range w.mine {
+		if saved(property[string](w.objects, mine.profile, gnm.ConnectionInterface, "Filename")) {
+			delete(w.mine, path)
+			continue
+		}
 		switch present := w.objects.has(mine.active) || w.objects.has(mine.profile); {
 		case present:
 			mine.seen = true

@@ -123,7 +123,10 @@ func (s *session) act(ctx context.Context, p plan) (acted bool, err error) {
 		}
 		id := connectionUUID(d.name)
 		if s.saved[path] {
-			id = uuid.NewString()
+			id = spareUUID(d.name)
+			if _, refused := s.world.refused[path]; refused { // perhaps it exists, too
+				id = uuid.NewString()
+			}
 		}
 		// The service's own stay if it is killed, and the next one adopts
 		// them: a VM had better keep its network.
@@ -267,11 +270,11 @@ func (s *session) removeLeftovers(ctx context.Context) error {
 		}
 		removed, err := s.bus.remove(ctx, s.name, connectionUUID(d.name))
 		log := s.log.WithField("device", d.name)
+		s.saved[path] = errors.Is(err, errSaved)
 		switch {
 		case fatal(err):
 			return fmt.Errorf("cannot look for leftover connections: %w", err)
-		case err != nil:
-			s.saved[path] = errors.Is(err, errSaved)
+		case err != nil && !s.saved[path]:
 			log.WithError(err).Warn("cannot remove a temporary connection that was left behind")
 		case removed:
 			if d.temporary {
@@ -297,6 +300,16 @@ func (s *session) release(ctx context.Context) {
 		// An error means that it is gone already, or goes with the bus connection.
 		if err := s.takeDown(ctx, mine); !errors.Is(err, errSaved) {
 			ours = append(ours, mine.active, mine.profile)
+		}
+	}
+	// After a restart of NetworkManager, one that was replaced is none of ours any
+	// more, but idle.
+	for path, ifaces := range s.world.objects.tree {
+		if _, wired := ifaces[wiredIface]; !wired || s.world.mine[path] != nil {
+			continue
+		}
+		if d := s.world.device(path); s.inherited[d.name] && s.world.objects.has(d.active) && !d.temporary {
+			_, _ = s.bus.remove(ctx, s.name, connectionUUID(d.name)) // or it is gone
 		}
 	}
 	for slices.ContainsFunc(ours, s.world.objects.has) {

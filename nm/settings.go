@@ -15,12 +15,24 @@ func connectionUUID(name string) string {
 	return uuid.NewSHA1(namespace, []byte(name)).String()
 }
 
+// spareUUID is the one to use where somebody has saved a profile with the other.
+func spareUUID(name string) string { return connectionUUID(name + " spare") } // no interface is called that
+
 // handed is a temporary profile as NetworkManager is to go on with it until the
 // system ends: it comes back after a lost carrier, unless there is any other.
 func handed(name, id string) gnm.ConnectionSettings {
 	settings := temporary(name, id)
 	settings["connection"]["autoconnect"] = true
 	settings["connection"]["autoconnect-priority"] = int32(-999) // the least
+	return settings
+}
+
+// permanent is the profile as its owner would have made it: an ordinary one.
+func permanent(name, id string) gnm.ConnectionSettings {
+	settings := temporary(name, id)
+	settings["connection"]["autoconnect"] = true
+	settings["ipv4"] = map[string]any{"method": "auto"}
+	settings["ipv6"] = map[string]any{"method": "auto"}
 	return settings
 }
 

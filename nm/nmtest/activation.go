@@ -52,6 +52,26 @@ func (m *NM) Save(device, uuid, file string) dbus.ObjectPath {
 	return path
 }
 
+// SaveActive saves the profile that is active on a device, as an editor does.
+func (m *NM) SaveActive(device string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	path, _ := m.tree[m.lines[device].device][gnm.DeviceInterface]["ActiveConnection"].Value().(dbus.ObjectPath)
+	m.keep(m.active[path].profile, 0, "/etc/NetworkManager/system-connections/")
+}
+
+// keep makes a profile one that outlives its connection, with a file in dir.
+func (m *NM) keep(path dbus.ObjectPath, flags uint32, dir string) {
+	for _, a := range m.active {
+		if a.profile == path {
+			a.volatile = false
+		}
+	}
+	m.set(path, gnm.ConnectionInterface, map[string]any{
+		"Flags": flags, "Unsaved": flags&flagUnsaved != 0, "Filename": dir + m.stored[path].uuid + ".nmconnection",
+	})
+}
+
 // Break lets every activation on a device fail at once.
 func (m *NM) Break(device string) {
 	m.mu.Lock()

@@ -121,21 +121,22 @@ func (m *NM) addAndActivate(message *dbus.Message) {
 	}
 }
 
-// update knows one flag: 0x2, in memory, without "volatile" (0x10).
+// update knows two sets of flags: 0x2, in memory, without "volatile" (0x10), and
+// 0x41, to disk without changing the device.
 func (m *NM) update(message *dbus.Message, path dbus.ObjectPath) {
 	var settings map[string]map[string]dbus.Variant
 	var flags uint32
 	var args map[string]dbus.Variant
-	if dbus.Store(message.Body, &settings, &flags, &args) != nil || flags != 0x2 {
+	err := dbus.Store(message.Body, &settings, &flags, &args)
+	switch {
+	case err == nil && flags == 0x2:
+		m.keep(path, flagUnsaved, "/run/NetworkManager/system-connections/")
+	case err == nil && flags == 0x41:
+		m.keep(path, 0, "/etc/NetworkManager/system-connections/")
+	default:
 		m.answer(message, nil, dbus.NewError("org.freedesktop.DBus.Error.InvalidArgs", []any{"wrong arguments"}))
 		return
 	}
-	for _, a := range m.active {
-		if a.profile == path {
-			a.volatile = false
-		}
-	}
-	m.set(path, gnm.ConnectionInterface, map[string]any{"Flags": flagUnsaved})
 	m.answer(message, []any{map[string]dbus.Variant{}}, nil)
 }
 
