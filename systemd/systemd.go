@@ -36,13 +36,14 @@ const (
 	Service        = "nm-cloud-seed.service"
 	cleanupService = "nm-cloud-seed-cleanup.service"
 	sshKeysService = "nm-cloud-seed-ssh-keys.service"
+	healService    = "nm-cloud-seed-heal.service"
 	networkManager = "NetworkManager.service"
 	cloudTarget    = "cloud-init.target"
 	hotplugSocket  = "cloud-init-hotplugd.socket"
 )
 
 // wanted are our services, which the generator's links pull in.
-var wanted = []string{Service, cleanupService, sshKeysService}
+var wanted = []string{Service, cleanupService, sshKeysService, healService}
 
 // stageNames are the old and the new name of cloud-init's network stage.
 var stageNames = []string{"cloud-init.service", "cloud-init-network.service"}

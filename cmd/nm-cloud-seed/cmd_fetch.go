@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/datasource"
+	"github.com/nm-cloud-seed/nm-cloud-seed/datasource/cloudstack"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/config"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/seed"
@@ -68,7 +69,10 @@ func (f fetch) run(ctx context.Context) error {
 	}
 	p := newProgress(f.err)
 	log.SetOutput(p) // so that a log line does not run into the live one
-	job := daemon.Job{Log: log, Platform: daemon.Platform("", cfg), Deadline: f.timeout, Report: p.report}
+	job := daemon.Job{
+		Log: log, UUID: cloudstack.ReadPlatform("").InstanceUUID(), AnyInstance: !cfg.CheckID,
+		Deadline: f.timeout, Report: p.report,
+	}
 	inst, networks, err := job.Fetch(ctx)
 	if err == nil {
 		err = seed.WriteDir(f.dir, inst)

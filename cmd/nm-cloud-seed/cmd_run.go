@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
+	systemd "github.com/coreos/go-systemd/v22/dbus"
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
 
@@ -26,24 +28,67 @@ Where there is nothing to do (not on CloudStack, cloud-init disabled, or
 cloud-init already has its datasource) it says so and succeeds.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			log := newLogger(cmd.ErrOrStderr())
-			cfg, err := config.Load("")
-			setLevel(log, cfg)
-			if err != nil { // a typing error must not make a VM unreachable
-				log.WithError(err).Error("going on with the rest of the configuration")
-			}
-			d := daemon.Daemon{Log: log, Config: cfg, Notify: notifier(log)}
-			err = d.Run(cmd.Context())
-			switch {
-			case err == nil:
-				return nil
-			case errors.Is(err, context.Canceled):
-				err = errors.New("stopped by a signal before there was a seed")
-			}
-			log.Error(err)
-			return exit{code: exitFailed}
+			return serve(cmd, (*daemon.Daemon).Run, "stopped by a signal before there was a seed")
 		},
 	}
+}
+
+func healCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "heal",
+		Short: "Wait for the virtual router after a boot without its data",
+		Long: `Heal is what nm-cloud-seed-heal.service starts after a boot without data from the
+virtual router. It waits until there is some, and keeps it for the next boot. A
+VM whose first boot that was is set up at once: cloud-init runs its stages again,
+unless heal=no is configured or the VM has ever been an instance.`,
+		Args:   cobra.NoArgs,
+		Hidden: true, // for our units
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return serve(cmd, (*daemon.Daemon).Heal, "stopped by a signal before the virtual router answered")
+		},
+	}
+}
+
+// serve is what the services do.
+func serve(cmd *cobra.Command, do func(*daemon.Daemon, context.Context) error, stopped string) error {
+	log := newLogger(cmd.ErrOrStderr())
+	cfg, err := config.Load("")
+	setLevel(log, cfg)
+	if err != nil { // a typing error must not make a VM unreachable
+		log.WithError(err).Error("going on with the rest of the configuration")
+	}
+	d := &daemon.Daemon{Log: log, Config: cfg, Notify: notifier(log), StartUnit: startUnit}
+	err = do(d, cmd.Context())
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, context.Canceled):
+		err = errors.New(stopped)
+	}
+	log.Error(err)
+	return exit{code: exitFailed}
+}
+
+// startUnit starts a unit by org.freedesktop.systemd1(5) and waits for the job.
+func startUnit(ctx context.Context, name string) error {
+	conn, err := systemd.NewSystemConnectionContext(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot reach systemd: %w", err)
+	}
+	defer conn.Close()
+	done := make(chan string, 1)
+	if _, err := conn.StartUnitContext(ctx, name, "replace", done); err != nil {
+		return fmt.Errorf("cannot start %s: %w", name, err)
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case result := <-done:
+		if result != "done" {
+			return fmt.Errorf("cannot start %s: %s (see systemctl status %[1]s)", name, result)
+		}
+	}
+	return nil
 }
 
 // notifier tells systemd, if it started us with Type=notify.

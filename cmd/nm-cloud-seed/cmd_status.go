@@ -129,11 +129,19 @@ func printStatus(w io.Writer, s daemon.State) error {
 	row("", "%s", s.Text)
 	if i := s.Instance; i != nil {
 		row("instance-id", "%s", i.ID)
-		row("virtual router", "%s (%s on %s)", i.Server, i.Role, i.Device)
+		router := fmt.Sprintf("%s (%s on %s)", i.Server, i.Role, i.Device)
+		if i.Source == daemon.LastBoot {
+			row("source", "%s, fetched %s from %s", paint(w, yellow, i.Source), i.Fetched.Local().Format(time.DateTime), router)
+			router = "silent: " + s.Error
+		}
+		row("virtual router", "%s", router)
 		row("seed", "%s: %d keys, %d bytes of user-data", i.Seed, i.Keys, i.UserData)
 		for _, warning := range i.Warnings {
 			row("warning", "%s", warning)
 		}
+	}
+	if s.Healing != nil {
+		row("healing", "%s", s.Healing.Text)
 	}
 	if s.Password != "" {
 		row("password", "%s", s.Password)
@@ -145,7 +153,7 @@ func printStatus(w io.Writer, s daemon.State) error {
 		row("temporary", "a connection of ours holds %s", strings.Join(s.Temporary, ", "))
 	}
 	if len(s.Kept) > 0 {
-		row("temporary", "a connection of ours stays on %s until shutdown, as no other profile took its place", strings.Join(s.Kept, ", "))
+		row("temporary", "a connection of ours stays on %s until shutdown, as no other profile took its place; 'nm-cloud-seed keep' makes it permanent", strings.Join(s.Kept, ", "))
 	}
 	for _, d := range s.Devices {
 		row("device", "%s: %s", d.Name, d.Detail)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/cloudinit"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
+	"github.com/nm-cloud-seed/nm-cloud-seed/nm"
 )
 
 // placeLeaseCommand and cleanupCommand are what the units run around cloud-init's
@@ -23,10 +24,17 @@ func cleanupCommand() *cobra.Command {
 	})
 }
 
+// forgetLeasesCommand is for `cloud-init clean`.
+func forgetLeasesCommand() *cobra.Command {
+	return step("forget-leases", "Remove the leases of temporary connections", func(cloudinit.Files) (string, error) {
+		return "", nm.ForgetLeases("")
+	})
+}
+
 func step(use, short string, do func(cloudinit.Files) (kept string, err error)) *cobra.Command {
 	return &cobra.Command{
 		Use: use, Short: short, Args: cobra.NoArgs,
-		Hidden: true, // for our units
+		Hidden: true, // for our units and scripts
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log := newLogger(cmd.ErrOrStderr())
 			kept, err := do(cloudinit.Files{})

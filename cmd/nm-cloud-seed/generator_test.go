@@ -25,6 +25,7 @@ func smallImage() map[string]string {
 		"proc/cmdline":                                       "quiet\n",
 		units + "nm-cloud-seed.service":                      "[Unit]\nDefaultDependencies=no\nAfter=NetworkManager.service\nBefore=cloud-init.service\n[Service]\nExecStart=/x\n",
 		units + "nm-cloud-seed-cleanup.service":              "[Unit]\nAfter=cloud-final.service\n[Service]\nExecStart=/x\n",
+		units + "nm-cloud-seed-heal.service":                 "[Unit]\nAfter=cloud-final.service\n[Service]\nExecStart=/x\n",
 		units + "nm-cloud-seed-ssh-keys.service":             "[Unit]\nAfter=cloud-init.service\n[Service]\nExecStart=/x\n",
 		units + "cloud-init.service":                         "[Unit]\nDefaultDependencies=no\nBefore=sysinit.target\n[Service]\nExecStart=/x\n",
 		units + "cloud-init.target":                          "[Unit]\nAfter=multi-user.target\n",
@@ -43,6 +44,7 @@ func TestGenerate(t *testing.T) {
 		"normal/cloud-init.service",
 		"normal/cloud-init.service.d/nm-cloud-seed.conf",
 		"normal/cloud-init.target.wants/nm-cloud-seed-cleanup.service",
+		"normal/cloud-init.target.wants/nm-cloud-seed-heal.service",
 		"normal/cloud-init.target.wants/nm-cloud-seed-ssh-keys.service",
 		"normal/cloud-init.target.wants/nm-cloud-seed.service",
 	}

@@ -22,6 +22,9 @@ import (
 const (
 	firstPause = 100 * time.Millisecond
 	maxPause   = 2 * time.Second
+	// Who still asks after two minutes has all the time in the world.
+	impatience = 2 * time.Minute
+	longPause  = 15 * time.Second
 )
 
 // Options are the choices of a Fetcher.
@@ -29,8 +32,10 @@ type Options struct {
 	Log logrus.FieldLogger
 	// UUID is this machine's UUID where it is known to be the instance-id (see
 	// Platform.InstanceUUID), otherwise empty. A VR with another one's data is
-	// none of ours.
+	// none of ours, unless
 	UUID string
+	// AnyInstance says that another one's is taken, with a warning.
+	AnyInstance bool
 	// Port is the metadata port, 0 for 80.
 	Port uint16
 	// Status, if set, is told in words what is going on. It must not block.
@@ -77,7 +82,11 @@ func (f *Fetcher) Fetch(ctx context.Context, views <-chan lease.View) (*datasour
 			c.close()
 		}
 	}()
-	for pause := firstPause; ; pause = min(2*pause, maxPause) {
+	began := time.Now()
+	for pause, longest := firstPause, maxPause; ; pause = min(2*pause, longest) {
+		if time.Since(began) > impatience {
+			longest = longPause
+		}
 		for len(v.view.Leases) == 0 {
 			if !v.wait(ctx, nil) {
 				return nil, f.failure(ctx, v)
@@ -116,17 +125,24 @@ func (f *Fetcher) attempt(ctx context.Context, v *viewer) (*datasource.Instance,
 	log := f.Log.WithFields(logrus.Fields{"server": p.answered, "device": p.device})
 	inst, err := crawl(ctx, p.client, p.answered, p.id, p.head)
 	if err != nil {
-		if ctx.Err() == nil || f.crawled == "" { // the end says less than what went wrong before it
-			f.crawled = fmt.Sprintf("cannot fetch the metadata from %s: %v", p.answered, err)
-		}
-		if ctx.Err() == nil {
+		text := fmt.Sprintf("cannot fetch the metadata from %s: %v", p.answered, err)
+		if ctx.Err() == nil && text != f.crawled {
 			log.WithError(err).Warn("cannot fetch the metadata, trying again")
+		}
+		if ctx.Err() == nil || f.crawled == "" { // the end says less than what went wrong before it
+			f.crawled = text
 		}
 		return nil, err
 	}
 	inst.Origin = origin
+	if !f.owns(inst.ID) {
+		inst.Warnings = append(inst.Warnings, fmt.Sprintf("this is the data of instance %s, and this machine is %s: taken all the same, as the configuration says (check-instance-id=no)", inst.ID, f.UUID))
+	}
 	return inst, nil
 }
+
+// owns says whether an instance-id can be this machine's.
+func (f *Fetcher) owns(id string) bool { return f.UUID == "" || strings.EqualFold(id, f.UUID) }
 
 // client keeps one client a device, and with it its connections, as long as
 // the device has the same address.
@@ -157,7 +173,7 @@ func (f *Fetcher) failure(ctx context.Context, v *viewer) error {
 		parts = append(parts, others)
 	}
 	what := "stopped before there was any instance metadata"
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 		what = "no instance metadata before the deadline"
 	}
 	return fmt.Errorf("%s: %s", what, strings.Join(parts, "; "))

@@ -1,6 +1,7 @@
 package cloudstack
 
 import (
+	"io/fs"
 	"strings"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/rootfs"
@@ -16,14 +17,21 @@ type Platform struct {
 // Xen's guests show their hypervisor's own.
 const kvm = "CloudStack KVM Hypervisor"
 
+// containerFile is systemd's word that it runs in one (manager startup in
+// src/core/main.c), before any generator does.
+const containerFile = "run/systemd/container"
+
 // ReadPlatform reads /sys/class/dmi/id below root ("" for the real one). What
-// cannot be read is empty.
+// cannot be read is empty, and all of it in a container, which sees its host's.
 func ReadPlatform(root string) Platform {
 	fsys, done, err := rootfs.Open(root)
 	if err != nil {
 		return Platform{}
 	}
 	defer done()
+	if _, err := fs.Stat(fsys, containerFile); err == nil {
+		return Platform{}
+	}
 	dmi := func(name string) string {
 		text, err := rootfs.Read(fsys, "sys/class/dmi/id/"+name, 4<<10)
 		if err != nil {

@@ -301,8 +301,8 @@ func (f *Fetcher) ask(ctx, attempt context.Context, p *probe) {
 		if p.err == nil {
 			p.id, p.err = instanceID(body)
 		}
-		if p.err == nil && f.UUID != "" && !strings.EqualFold(p.id, f.UUID) {
-			p.err = fmt.Errorf("it has the data of instance %s, and this machine is %s", p.id, f.UUID)
+		if p.err == nil && !f.AnyInstance && !f.owns(p.id) {
+			p.err = fmt.Errorf("it has the data of instance %s, and this machine is %s by its firmware (check-instance-id=no in nm-cloud-seed.conf takes it all the same)", p.id, f.UUID)
 		}
 		if p.err == nil {
 			p.answered = server

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/rootfs"
@@ -18,6 +19,22 @@ const (
 	instancesDir = "var/lib/cloud/instances"
 	maxSemaphore = 1024 // files
 )
+
+// noInstance is the instance-id of a system that is none (DataSourceNone.py).
+const noInstance = "iid-datasource-none"
+
+// HadInstance says whether this system has been an instance, in this boot or any
+// before it.
+func (f Files) HadInstance() (bool, error) {
+	entries, err := os.ReadDir(filepath.Join(f.Root, "/", instancesDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("cannot tell which instances this system has been: %w", err)
+	}
+	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() != noInstance }), nil
+}
 
 // HasRun says whether a module has begun for this instance: then it does not run
 // again, unless it does so in each boot.

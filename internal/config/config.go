@@ -18,6 +18,8 @@ type Config struct {
 	Ordering Ordering
 	Password bool // ask for it, and hand it to cloud-init
 	SSHKeys  bool // apply changed ones after the first boot, too
+	Heal     bool // after a first boot without any data, once there is some
+	CheckID  bool // refuse an instance-id that is not this machine's, where that is known
 }
 
 // Platform says whether this is a CloudStack VM.

@@ -52,7 +52,7 @@ const (
 
 func TestLoad(t *testing.T) {
 	config := func(platform Platform, seconds int, level LogLevel) Config {
-		return Config{Platform: platform, Deadline: time.Duration(seconds) * time.Second, LogLevel: level, Ordering: OrderingLate, Password: true, SSHKeys: true}
+		return Config{Platform: platform, Deadline: time.Duration(seconds) * time.Second, LogLevel: level, Ordering: OrderingLate, Password: true, SSHKeys: true, Heal: true, CheckID: true}
 	}
 	defaults := config("auto", 120, "info")
 	for _, tt := range []struct {
@@ -86,14 +86,14 @@ func TestLoad(t *testing.T) {
 			[]string{"/etc/nm-cloud-seed.conf: too big, more than 65536 bytes"}},
 		{"just not too big", map[string]string{etc: "[main]\nplatform=none\n" + strings.Repeat("#", 64<<10-21)}, config("none", 120, "info"), nil},
 		{"typing error: the rest counts", map[string]string{etc: "[main]\n\ndeadlin=60\nplatform=none\n"}, config("none", 120, "info"),
-			[]string{`/etc/nm-cloud-seed.conf:3: unknown key "deadlin" in [main] (known: deadline, log-level, ordering, password, platform, ssh-keys)`}},
+			[]string{`/etc/nm-cloud-seed.conf:3: unknown key "deadlin" in [main] (known: check-instance-id, deadline, heal, log-level, ordering, password, platform, ssh-keys)`}},
 		{"syntax error: the file does not count, others do", map[string]string{etc: "[main]\nplatform=none\ndeadline\n", etcD + "a.conf": "[main]\ndeadline=60\n"},
 			config("auto", 60, "info"), []string{`/etc/nm-cloud-seed.conf:3: no "=" (want [section], key=value or # comment)`}},
 		{"wrong although overridden", map[string]string{etc: "[main]\ndeadline=1\n", etcD + "a.conf": "[main]\ndeadline=60\n"}, config("auto", 60, "info"),
 			[]string{`/etc/nm-cloud-seed.conf:2: bad value "1" of deadline in [main] (want whole seconds from 10 to 3600)`}},
 		{"several", map[string]string{etc: "[main]\nx=1\nplatform=aws\n[network]\ny=1\nz=2\n", usr + "a.conf": "[main]\nlog-level=loud\n"}, defaults, []string{
 			`/usr/lib/nm-cloud-seed/conf.d/a.conf:2: bad value "loud" of log-level in [main] (want error, warning, info or debug)`,
-			`/etc/nm-cloud-seed.conf:2: unknown key "x" in [main] (known: deadline, log-level, ordering, password, platform, ssh-keys)`,
+			`/etc/nm-cloud-seed.conf:2: unknown key "x" in [main] (known: check-instance-id, deadline, heal, log-level, ordering, password, platform, ssh-keys)`,
 			`/etc/nm-cloud-seed.conf:3: bad value "aws" of platform in [main] (want auto, cloudstack or none)`,
 			`/etc/nm-cloud-seed.conf:4: unknown section "network" (known: main)`,
 		}},
@@ -148,7 +148,7 @@ func TestLoadRoot(t *testing.T) {
 		}
 	}
 	got, err := Load(root)
-	want := Config{Platform: PlatformNone, Deadline: 120 * time.Second, LogLevel: LogDebug, Ordering: OrderingLate, Password: true, SSHKeys: true}
+	want := Config{Platform: PlatformNone, Deadline: 120 * time.Second, LogLevel: LogDebug, Ordering: OrderingLate, Password: true, SSHKeys: true, Heal: true, CheckID: true}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("configuration (-want +got):\n%s", diff)
 	}

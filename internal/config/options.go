@@ -28,10 +28,20 @@ const (
 // Options is every key there is, sorted by section and key.
 func Options() []Option {
 	return []Option{{
+		Section: "main", Key: "check-instance-id", Default: "yes",
+		Values: "yes or no",
+		Doc:    "whether on KVM the data of an instance that is not this machine is refused",
+		set:    func(c *Config, value string) error { return yesNo(&c.CheckID, value) },
+	}, {
 		Section: "main", Key: "deadline", Default: "120",
 		Values: fmt.Sprintf("whole seconds from %d to %d", minDeadline, maxDeadline),
 		Doc:    "how long to look for the virtual router before boot goes on without metadata",
 		set:    setDeadline,
+	}, {
+		Section: "main", Key: "heal", Default: "yes",
+		Values: "yes or no",
+		Doc:    "whether a VM whose first boot found no virtual router is set up without a reboot, once one answers",
+		set:    func(c *Config, value string) error { return yesNo(&c.Heal, value) },
 	}, {
 		Section: "main", Key: "log-level", Default: string(LogInfo),
 		Values: "error, warning, info or debug",

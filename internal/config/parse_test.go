@@ -23,7 +23,7 @@ func TestParse(t *testing.T) {
 		{"last one counts", main + "platform=none\nplatform=cloudstack\n", Config{Platform: "cloudstack"}, ""},
 		{"only the last one must be right", main + "platform=x\nplatform=none\n", Config{Platform: "none"}, ""},
 		{"colon in a key", main + "platform=none\nplatform:cloudstack=1\n", Config{Platform: "none"},
-			`3: unknown key "platform:cloudstack" in [main] (known: deadline, log-level, ordering, password, platform, ssh-keys)`},
+			`3: unknown key "platform:cloudstack" in [main] (known: check-instance-id, deadline, heal, log-level, ordering, password, platform, ssh-keys)`},
 		{"section twice", main + "platform=none\n[main]\ndeadline=20\n", Config{Platform: "none", Deadline: 20 * time.Second}, ""},
 		{"deadline, least", main + "deadline=10\n", Config{Deadline: 10 * time.Second}, ""},
 		{"deadline, most", main + "deadline=3600\n", Config{Deadline: time.Hour}, ""},
@@ -39,7 +39,7 @@ func TestParse(t *testing.T) {
 		{"ordering, another", main + "ordering=first\n", Config{}, `2: bad value "first" of ordering in [main] (want late, early or off)`},
 		{"empty value", main + "platform=\n", Config{}, `2: bad value "" of platform in [main] (want auto, cloudstack or none)`},
 		{"case matters", main + "platform=None\n", Config{}, `2: bad value "None" of platform in [main] (want auto, cloudstack or none)`},
-		{"case matters in keys", main + "Platform=none\n", Config{}, `2: unknown key "Platform" in [main] (known: deadline, log-level, ordering, password, platform, ssh-keys)`},
+		{"case matters in keys", main + "Platform=none\n", Config{}, `2: unknown key "Platform" in [main] (known: check-instance-id, deadline, heal, log-level, ordering, password, platform, ssh-keys)`},
 		{"case matters in sections", "[Main]\nplatform=none\n", Config{}, `1: unknown section "Main" (known: main)`},
 		{"empty section", "[wifi]\n", Config{}, `1: unknown section "wifi" (known: main)`},
 		{"ini.v1's own section", "[DEFAULT]\nplatform=none\n", Config{}, `1: unknown section "DEFAULT" (known: main)`},
@@ -68,7 +68,7 @@ func TestParse(t *testing.T) {
 		{"UTF-16", "\xff\xfe[\x00m\x00", Config{}, `1: no "=" (want [section], key=value or # comment)`},
 		{"long value", main + "platform=" + strings.Repeat("ä", 9999) + "\n", Config{},
 			`2: bad value "` + strings.Repeat("ä", 40) + `…" of platform in [main] (want auto, cloudstack or none)`},
-		{"control characters in a key", main + "\x1b[2Jx=1\n", Config{}, `2: unknown key "\x1b[2Jx" in [main] (known: deadline, log-level, ordering, password, platform, ssh-keys)`},
+		{"control characters in a key", main + "\x1b[2Jx=1\n", Config{}, `2: unknown key "\x1b[2Jx" in [main] (known: check-instance-id, deadline, heal, log-level, ordering, password, platform, ssh-keys)`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			want := Default()

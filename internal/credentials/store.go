@@ -63,6 +63,22 @@ func write(path string, value any) error {
 	return atomicfile.WriteFile(path, append(data, '\n'), 0o600)
 }
 
+// Forget removes all records but those of an instance.
+func (s Store) Forget(instance string) error {
+	var all error
+	for _, name := range []string{passwordFile, keysFile} {
+		var r struct {
+			Instance string `json:"instance-id"`
+		}
+		path := filepath.Join(s.Dir, name)
+		found, err := read(path, &r)
+		if found && r.Instance != instance || err != nil {
+			all = errors.Join(all, atomicfile.Remove(path))
+		}
+	}
+	return all
+}
+
 type keysRecord struct {
 	Instance   string `json:"instance-id"`
 	Keys       Keys   `json:"keys"`

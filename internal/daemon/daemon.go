@@ -13,10 +13,13 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/nm-cloud-seed/nm-cloud-seed/datasource"
+	"github.com/nm-cloud-seed/nm-cloud-seed/datasource/cloudstack"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/atomicfile"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/cloudinit"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/config"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/seed"
+	"github.com/nm-cloud-seed/nm-cloud-seed/nm"
 )
 
 // Where things are.
@@ -31,15 +34,19 @@ type Daemon struct {
 	Log    logrus.FieldLogger
 	Config config.Config
 	Notify func(state string) // sd_notify(3)
+	// StartUnit starts a unit and waits until it is started; of a oneshot, until it
+	// has ended. Heal needs it.
+	StartUnit func(ctx context.Context, name string) error
 
 	mu    sync.Mutex
 	state State
 	mute  bool // a state that cannot be written has been said
 }
 
-// Run does the whole job once. It returns nil when the seed is in place or
-// there was nothing to do; the error of a failed run says what was tried. The
-// context's end (SIGTERM) ends everything and leaves no connection of its own.
+// Run does the whole job once, before cloud-init's network stage. It returns nil
+// when the seed is in place or there was nothing to do; the error of a failed run
+// says what was tried. The context's end (SIGTERM) ends everything and leaves no
+// connection of its own.
 func (d *Daemon) Run(ctx context.Context) error {
 	d.state = State{Started: time.Now(), Process: thisProcess()}
 	if err := atomicfile.MkdirAll(filepath.Join(d.Root, RunDir), 0o755); err != nil {
@@ -63,13 +70,18 @@ func (d *Daemon) Run(ctx context.Context) error {
 	if reason := d.nothingToDo(); reason != "" {
 		d.Log.Info("nothing to do: " + reason)
 		d.say(Idle, "nothing to do: "+reason)
+		d.satisfied()
 		d.Notify("READY=1")
 		return nil
 	}
 
-	// 2 to 6. NetworkManager, a lease on each device, the virtual router, its metadata.
+	// 2 to 6. NetworkManager, a lease on each device, the virtual router, its
+	// metadata: or, of a virtual router that stays silent, those of the last boot.
 	stop := d.extendTimeout()
-	job := Job{Log: d.Log, Platform: Platform(d.Root, d.Config), Deadline: d.Config.Deadline, Owner: true, Report: d.progress}
+	job := d.job(d.progress)
+	job.Deadline = d.Config.Deadline
+	job.Enough = func() bool { return d.lastBoot() != nil }
+	d.forgetOthers()
 	inst, networks, err := job.Fetch(ctx)
 	defer networks.Close()
 	defer func() { // before the connections go
@@ -89,48 +101,33 @@ func (d *Daemon) Run(ctx context.Context) error {
 		d.say(Stopped, "stopped before there was a seed")
 		return ctx.Err()
 	}
+	from := fromVR(inst)
 	if err != nil {
-		return fail(err)
-	}
-	for _, warning := range inst.Warnings {
-		d.Log.Warn(warning)
+		if from = d.fromLastBoot(err); from == nil {
+			return fail(err)
+		}
 	}
 
-	// 7. The seed, for cloud-init's network stage, which waits for us.
-	store := seed.Store{Dir: filepath.Join(d.Root, RunDir), Link: filepath.Join(d.Root, SeedLink)}
-	kept, err := store.Write(inst)
-	if err != nil {
+	// 7. The seed, for cloud-init's network stage, which waits for us. With READY,
+	// a step with more privileges puts the lease where cloud-init looks.
+	if err := d.seed(from.Instance); err != nil {
 		return fail(err)
-	}
-	if kept != "" {
-		d.Log.WithField("path", kept).Warn("a seed that was not ours was in the way; it is kept under another name")
-	}
-
-	// With READY, a step with more privileges puts this where cloud-init looks.
-	from := inst.Origin
-	lease := cloudinit.Lease{Index: from.Index, Server: from.Server, Router: from.Router, Domain: from.Domain}
-	if err := lease.LayReady(filepath.Join(d.Root, RunDir)); err != nil {
-		d.Log.WithError(err).Warn("cloud-init up to 25.1 may not find the seed")
 	}
 
 	// What cloud-init would not apply by itself: a password, changed SSH keys.
-	hand := d.handOver(ctx, inst, networks.current())
+	hand := &handover{Daemon: d, view: networks.current(), silent: from.silent != nil}
+	hand.over(ctx, from.Instance)
 
 	// 8. Ready: cloud-init's network stage may start.
-	text := fmt.Sprintf("seeded instance %s from %s (%s on %s)", inst.ID, from.Server, from.Role, from.Device)
-	d.Log.WithFields(logrus.Fields{"instance": inst.ID, "server": from.Server, "device": from.Device}).Info(text)
-	d.tell(func(s *State) {
-		s.step("seed")
-		s.Phase, s.Text = Ready, text
-		s.Instance = &Instance{
-			ID: inst.ID, Server: from.Server, Role: from.Role, Device: from.Device,
-			Keys: len(inst.Metadata), UserData: len(inst.UserData), Seed: SeedLink, Warnings: inst.Warnings,
-		}
-	})
+	d.seeded(from)
 	d.Notify("READY=1")
 
-	// 9. Once cloud-init has applied what was handed over, record it and tell the
-	// password server.
+	// 9. For the next boot. Once cloud-init has applied what was handed over, record
+	// it and tell the password server.
+	if from.silent == nil {
+		d.keep(from)
+		d.satisfied()
+	}
 	hand.finish(ctx, networks.current)
 
 	// 10. Keep the network that the seed came over, while nothing else takes its
@@ -141,6 +138,53 @@ func (d *Daemon) Run(ctx context.Context) error {
 		d.leave(ctx, networks, held)
 	}
 	return nil
+}
+
+// job is how we ask, at boot and later.
+func (d *Daemon) job(report func(Progress)) Job {
+	return Job{
+		Log: d.Log, UUID: cloudstack.ReadPlatform(d.Root).InstanceUUID(), AnyInstance: !d.Config.CheckID,
+		Owner: true, Report: report,
+	}
+}
+
+// seed writes the seed, and what old versions of cloud-init need besides.
+func (d *Daemon) seed(inst *datasource.Instance) error {
+	store := seed.Store{Dir: filepath.Join(d.Root, RunDir), Link: filepath.Join(d.Root, SeedLink)}
+	kept, err := store.Write(inst)
+	if err != nil {
+		return err
+	}
+	if kept != "" {
+		d.Log.WithField("path", kept).Warn("a seed that was not ours was in the way; it is kept under another name")
+	}
+	from := inst.Origin
+	lease := cloudinit.Lease{Index: from.Index, Server: from.Server, Router: from.Router, Domain: from.Domain}
+	if err := lease.LayReady(filepath.Join(d.Root, RunDir)); err != nil {
+		d.Log.WithError(err).Warn("cloud-init up to 25.1 may not find the seed")
+	}
+	return nil
+}
+
+// seeded says that the seed is in place.
+func (d *Daemon) seeded(from *source) {
+	inst, origin := from.Instance, from.Instance.Origin
+	text := fmt.Sprintf("seeded instance %s from %s (%s on %s)", inst.ID, origin.Server, origin.Role, origin.Device)
+	if from.silent != nil {
+		text = fmt.Sprintf("seeded instance %s from the %s", inst.ID, LastBoot)
+	}
+	d.Log.WithFields(logrus.Fields{"instance": inst.ID, "server": origin.Server, "device": origin.Device}).Info(text)
+	d.tell(func(s *State) {
+		s.step("seed")
+		s.Phase, s.Text, s.Error = Ready, text, ""
+		if from.silent != nil {
+			s.Error = from.silent.Error()
+		}
+		s.Instance = &Instance{
+			ID: inst.ID, Source: from.name(), Fetched: from.Fetched, Server: origin.Server, Role: origin.Role, Device: origin.Device,
+			Keys: len(inst.Metadata), UserData: len(inst.UserData), Seed: SeedLink, Warnings: inst.Warnings,
+		}
+	})
 }
 
 // leaveLimit bounds the handover to a NetworkManager that may be away.
@@ -165,22 +209,26 @@ func (d *Daemon) leave(ctx context.Context, networks *Networks, held []string) {
 }
 
 // fail is the end of a run that could not do its job: boot goes on without it.
-// It says why where an operator looks, who may see nothing but the console, and
-// keeps cloud-init from searching once more.
+// It says why, and keeps cloud-init from searching once more.
 func (d *Daemon) fail(err error) error {
 	d.tell(func(s *State) { s.Phase, s.Text, s.Error = Failed, err.Error(), err.Error() })
-	files := errors.Join(
-		cloudinit.GiveUp(filepath.Join(d.Root, RunDir)),
-		d.writeIssue(err.Error()),
-	)
-	if files != nil {
-		d.Log.WithError(files).Warn("cannot leave word of the failure")
+	if err := cloudinit.GiveUp(filepath.Join(d.Root, RunDir)); err != nil {
+		d.Log.WithError(err).Warn("cloud-init will search for the virtual router, too")
 	}
-	d.writeConsole(err.Error())
+	d.proclaim(err.Error())
 	return err
+}
+
+// proclaim says something where an operator looks, who may see nothing but the
+// console.
+func (d *Daemon) proclaim(text string) {
+	if err := d.writeIssue(text); err != nil {
+		d.Log.WithError(err).Warn("cannot leave word for the login prompt")
+	}
+	d.writeConsole(text)
 }
 
 // clear takes back what an earlier run left.
 func (d *Daemon) clear() error {
-	return errors.Join(cloudinit.ClearReady(filepath.Join(d.Root, RunDir)), d.removeIssue())
+	return errors.Join(cloudinit.ClearReady(filepath.Join(d.Root, RunDir)), d.removeIssue(), d.want(), nm.ForgetLeases(d.Root))
 }

@@ -135,7 +135,7 @@ func TestFailureIsToldAndTakenBack(t *testing.T) {
 		t.Errorf("the word of it is still there: %v", err)
 	}
 	// With a seed, cloud-init is told something else, or nothing.
-	d.handOver(t.Context(), &datasource.Instance{ID: "i"}, lease.View{})
+	(&handover{Daemon: d}).over(t.Context(), &datasource.Instance{ID: "i"})
 	if _, err := os.Stat(drop); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%s is still there: %v", drop, err)
 	}
@@ -195,20 +195,6 @@ func TestExtendTimeout(t *testing.T) {
 	stop() // twice is fine
 	if diff := cmp.Diff([]string{"EXTEND_TIMEOUT_USEC=20000000"}, *notified); diff != "" {
 		t.Error(diff)
-	}
-}
-
-// The machine's UUID binds the data to it on KVM, unless the configuration says
-// that the firmware does not count.
-func TestPlatform(t *testing.T) {
-	root := machine(t, map[string]string{dmi: kvm, "sys/class/dmi/id/product_uuid": "7D4F1F9A-58C1-4F5E-9A3C-3F0C5D9A1B2E\n"})
-	cfg := config.Default()
-	if got := Platform(root, cfg).InstanceUUID(); got != "7d4f1f9a-58c1-4f5e-9a3c-3f0c5d9a1b2e" {
-		t.Errorf("auto: %q", got)
-	}
-	cfg.Platform = config.PlatformCloudStack
-	if got := Platform(root, cfg).InstanceUUID(); got != "" {
-		t.Errorf("cloudstack: %q", got)
 	}
 }
 

@@ -42,6 +42,10 @@ const (
 // is handed over again.
 type handover struct {
 	*Daemon
+	view   lease.View // of the networks
+	silent bool       // the virtual router is
+	again  bool       // cloud-init runs its stages once more, for this
+
 	instance string
 	files    cloudinit.Files
 	store    credentials.Store
@@ -56,30 +60,27 @@ type handover struct {
 	job      *credentials.Job    // for the removal of keys
 }
 
-// handOver finds out what there is to hand over and does it, before cloud-init's
+// over finds out what there is to hand over and does it, before cloud-init's
 // network stage starts. What fails costs the password or the key, never the boot.
-func (d *Daemon) handOver(ctx context.Context, inst *datasource.Instance, view lease.View) *handover {
-	h := &handover{
-		Daemon: d, instance: inst.ID, files: cloudinit.Files{Root: d.Root},
-		store: credentials.Store{Dir: filepath.Join(d.Root, credentials.DefaultDir)},
+func (h *handover) over(ctx context.Context, inst *datasource.Instance) {
+	h.instance, h.files = inst.ID, cloudinit.Files{Root: h.Root}
+	h.store = credentials.Store{Dir: filepath.Join(h.Root, stateDir)}
+	if h.files.Begun(networkStage) && !h.again {
+		return // the service was restarted: too late for this boot
 	}
-	if h.files.Begun(networkStage) {
-		return h // the service was restarted: too late for this boot
-	}
-	if err := h.prepare(ctx, inst, view); err != nil {
-		d.Log.WithError(err).Warn("cannot hand passwords and SSH keys to cloud-init")
-		d.tell(func(s *State) { s.Password = "not asked for: " + err.Error() })
+	if err := h.prepare(ctx, inst); err != nil {
+		h.Log.WithError(err).Warn("cannot hand passwords and SSH keys to cloud-init")
+		h.tell(func(s *State) { s.Password = "not asked for: " + err.Error() })
 	}
 	if err := h.write(); err != nil {
-		d.Log.WithError(err).Warn("cannot hand the password or the SSH keys to cloud-init")
+		h.Log.WithError(err).Warn("cannot hand the password or the SSH keys to cloud-init")
 		h.text = cloudinit.Handover{}
 		h.isNew, h.password, h.keys = false, cloudstack.Password{}, nil
 	}
-	return h
 }
 
 // prepare finds out what there is to hand over.
-func (h *handover) prepare(ctx context.Context, inst *datasource.Instance, view lease.View) error {
+func (h *handover) prepare(ctx context.Context, inst *datasource.Instance) error {
 	if !h.Config.Password && !h.Config.SSHKeys {
 		return nil
 	}
@@ -110,7 +111,7 @@ func (h *handover) prepare(ctx context.Context, inst *datasource.Instance, view 
 		return fmt.Errorf("there is no user %s any more", name)
 	}
 	if h.Config.Password {
-		h.askPassword(ctx, view)
+		h.askPassword(ctx)
 	}
 	if where := h.config.PublicKeysOff(); h.Config.SSHKeys && where == "" {
 		mentions := func(k credentials.Key) bool { return user.Mentions(k.Base64()) || served.Mentions(k.Base64()) }

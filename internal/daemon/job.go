@@ -17,12 +17,19 @@ import (
 // Job is the part of a run that the service and the fetch command share: from
 // NetworkManager to the instance.
 type Job struct {
-	Log      logrus.FieldLogger
-	Platform cloudstack.Platform
-	Deadline time.Duration
-	Owner    bool           // see nm.Options
-	Report   func(Progress) // told of each step and each change in words; must not block
+	Log         logrus.FieldLogger
+	UUID        string // see cloudstack.Options, as the next
+	AnyInstance bool
+	Deadline    time.Duration // 0: none
+	// Enough, if set, is asked once, after enoughAfter: whether that was enough,
+	// as there is something else to go on with.
+	Enough func() bool
+	Owner  bool           // see nm.Options
+	Report func(Progress) // told of each step and each change in words; must not block
 }
+
+// enoughAfter is how long a VM whose virtual router is away takes longer to boot.
+const enoughAfter = 15 * time.Second
 
 // Progress is one report of a job. Reports come one at a time.
 type Progress struct {
@@ -45,14 +52,15 @@ func (j Job) Fetch(ctx context.Context) (*datasource.Instance, *Networks, error)
 	go network.Run(life)
 	go n.relay()
 
-	ctx, cancel := context.WithTimeout(ctx, j.Deadline)
+	ctx, cancel := j.limit(ctx)
 	defer cancel()
 	n.report(Progress{Phase: Leasing, Text: "waiting for NetworkManager"})
 	var found datasource.Origin
 	inst, err := cloudstack.New(cloudstack.Options{
-		Log:    j.Log,
-		UUID:   j.Platform.InstanceUUID(),
-		Status: func(text string) { n.report(Progress{Text: text}) },
+		Log:         j.Log,
+		UUID:        j.UUID,
+		AnyInstance: j.AnyInstance,
+		Status:      func(text string) { n.report(Progress{Text: text}) },
 		Found: func(o datasource.Origin) {
 			p := Progress{Phase: Fetching, Text: "fetching the metadata from " + o.Server.String()}
 			if o != found { // not each time that it is tried again
@@ -72,6 +80,29 @@ func (j Job) Fetch(ctx context.Context) (*datasource.Instance, *Networks, error)
 	n.held = n.needed(inst.Origin.Device)
 	network.Settle(n.held...)
 	return inst, n, nil
+}
+
+// limit ends a context when a job has to give up.
+func (j Job) limit(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	end := func() { cancel(context.DeadlineExceeded) }
+	var timers []*time.Timer
+	if j.Deadline > 0 {
+		timers = append(timers, time.AfterFunc(j.Deadline, end))
+	}
+	if j.Enough != nil {
+		timers = append(timers, time.AfterFunc(enoughAfter, func() {
+			if j.Enough() {
+				end()
+			}
+		}))
+	}
+	return ctx, func() {
+		for _, t := range timers {
+			t.Stop()
+		}
+		cancel(nil)
+	}
 }
 
 // Networks are the VM's networks while a job uses them.

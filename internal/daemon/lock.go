@@ -2,11 +2,13 @@ package daemon
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -39,6 +41,20 @@ func lock(root string) (unlock func(), err error) {
 		return nil, fmt.Errorf("cannot lock %s: %w", lockPath, err)
 	}
 	return func() { _ = f.Close() }, nil
+}
+
+// waitLock waits until no other run goes on.
+func waitLock(ctx context.Context, root string) (unlock func(), err error) {
+	for {
+		if unlock, err = lock(root); !errors.Is(err, ErrRunning) {
+			return unlock, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
 }
 
 // process names a process for as long as the system runs: by its id and its

@@ -26,7 +26,11 @@ func (h *handover) sayPassword(log func(...any), format string, args ...any) {
 }
 
 // askPassword asks for a password and decides what becomes of it.
-func (h *handover) askPassword(ctx context.Context, view lease.View) {
+func (h *handover) askPassword(ctx context.Context) {
+	if h.silent {
+		h.sayPassword(h.Log.Info, "not asked for, as the virtual router is silent")
+		return
+	}
 	if stage, _ := h.config.Stage(passwordModule); stage == "" {
 		h.sayPassword(h.Log.Info, "not asked for, as cloud-init does not run its module %s here", passwordModule)
 		return
@@ -36,7 +40,7 @@ func (h *handover) askPassword(ctx context.Context, view lease.View) {
 		return
 	}
 	var ok bool
-	if h.network, ok = cloudstack.DefaultNetwork(view); !ok {
+	if h.network, ok = cloudstack.DefaultNetwork(h.view); !ok {
 		h.sayPassword(h.Log.Warn, "not asked for, as there is no lease any more")
 		return
 	}

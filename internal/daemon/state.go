@@ -2,11 +2,14 @@ package daemon
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/atomicfile"
@@ -46,8 +49,15 @@ type State struct {
 	SSHKeys   string     `json:"ssh-keys,omitempty"`              // likewise, if they have changed
 	Temporary []string   `json:"temporary-connections,omitempty"` // devices
 	Kept      []string   `json:"kept-connections,omitempty"`      // devices whose temporary connection stays until shutdown
-	Error     string     `json:"error,omitempty"`
+	Error     string     `json:"error,omitempty"`                 // why it failed, or why it went on with the data of the last boot
+	Healing   *Healing   `json:"healing,omitempty"`
 	Ended     *time.Time `json:"ended,omitempty"` // the process has gone
+}
+
+// Healing is what goes on after a boot that had no data from the virtual router.
+type Healing struct {
+	Text    string  `json:"text"`
+	Process process `json:"process"`
 }
 
 // Step is something that a run achieved.
@@ -66,6 +76,8 @@ type Device struct {
 // Instance is what was seeded.
 type Instance struct {
 	ID       string     `json:"instance-id"`
+	Source   string     `json:"source"`
+	Fetched  time.Time  `json:"fetched"`
 	Server   netip.Addr `json:"virtual-router"`
 	Role     string     `json:"found-as"`
 	Device   string     `json:"device"`
@@ -98,11 +110,36 @@ func ReadState(root string) (State, error) {
 			s.Phase, s.Text = Failed, "the run was killed while it was "+string(s.Phase)+": "+s.Text
 		}
 	}
+	if s.Healing != nil && s.Healing.Process.gone() {
+		s.Healing, s.Temporary = nil, nil
+	}
 	return s, nil
+}
+
+// text is what systemd shows.
+func (s *State) text() string {
+	if s.Healing != nil {
+		return s.Healing.Text
+	}
+	return s.Text
 }
 
 func (s *State) step(name string) {
 	s.Steps = append(s.Steps, Step{name, float64(time.Since(s.Started).Microseconds()) / 1000})
+}
+
+// KeptForGood takes it back, in the state below root, that the connections of these
+// devices stay until shutdown only.
+func KeptForGood(root string, devices []string) error {
+	s, err := ReadState(root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s.Kept = slices.DeleteFunc(s.Kept, func(device string) bool { return slices.Contains(devices, device) })
+	return s.write(root)
 }
 
 func (s State) write(root string) error {

@@ -48,10 +48,10 @@ func (d *Daemon) extendTimeout() (stop func()) {
 func (d *Daemon) tell(change func(*State)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	before := d.state.Text
+	before := d.state.text()
 	change(&d.state)
-	if d.state.Text != before {
-		d.Notify("STATUS=" + line(d.state.Text))
+	if text := d.state.text(); text != before {
+		d.Notify("STATUS=" + line(text))
 	}
 	if err := d.state.write(d.Root); err != nil && !d.mute {
 		d.mute = true // once
@@ -80,7 +80,10 @@ func (d *Daemon) progress(p Progress) {
 		if p.Step != "" {
 			s.step(p.Step)
 		}
-		if !s.Phase.end() {
+		switch {
+		case s.Healing != nil && p.Text != "":
+			s.Healing.Text = p.Text
+		case !s.Phase.end():
 			s.Phase = p.Phase
 			if p.Text != "" {
 				s.Text = p.Text

@@ -8,15 +8,6 @@ import (
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/config"
 )
 
-// Platform is what the machine below root is. Where the configuration says that
-// it is on CloudStack, the firmware is not asked, nor for the machine's UUID.
-func Platform(root string, cfg config.Config) cloudstack.Platform {
-	if cfg.Platform == config.PlatformCloudStack {
-		return cloudstack.Platform{}
-	}
-	return cloudstack.ReadPlatform(root)
-}
-
 // NothingToDo is the reason why the machine below root needs nothing of us,
 // empty if it does, by what its firmware, its kernel command line, its
 // configuration and cloud-init's say: all that is known before anything has started, and does
@@ -27,7 +18,7 @@ func NothingToDo(root string, cfg config.Config) (reason string, warnings []stri
 	if err != nil {
 		warnings = append(warnings, err.Error())
 	}
-	switch platform := Platform(root, cfg); {
+	switch platform := cloudstack.ReadPlatform(root); {
 	case override == config.OverrideOff:
 		return "switched off on the kernel command line", warnings
 	case override == config.OverrideForce: // then the platform does not matter

@@ -255,7 +255,7 @@ var cases = []struct {
 		{"cloud-init.version", OK, "25.2", nil, ""},
 		{"cloud-init.dhcp-client", Info, "udhcpc: cloud-init's local stage looks for CloudStack with it, before NetworkManager starts; if it succeeds, nothing is left to do for nm-cloud-seed", nil, ""},
 	}},
-	{"the package is not there", map[string]string{"usr/bin/nm-cloud-seed": "-", "usr/lib/systemd/system-generators/nm-cloud-seed-generator": "-", unitDir + "nm-cloud-seed.service": "-", unitDir + "nm-cloud-seed-cleanup.service": "-", unitDir + "nm-cloud-seed-ssh-keys.service": "-"}, []Check{
+	{"the package is not there", map[string]string{"usr/bin/nm-cloud-seed": "-", "usr/lib/systemd/system-generators/nm-cloud-seed-generator": "-", unitDir + "nm-cloud-seed.service": "-", unitDir + "nm-cloud-seed-cleanup.service": "-", unitDir + "nm-cloud-seed-ssh-keys.service": "-", unitDir + "nm-cloud-seed-heal.service": "-", unitDir + "nm-cloud-seed-stages.service": "-"}, []Check{
 		{"nm-cloud-seed.installed", Problem, "the package is not installed", nil, "cp nm-cloud-seed_*_$(chroot /image dpkg --print-architecture).deb /image/tmp/nm-cloud-seed.deb && chroot /image apt-get install --reinstall -y /tmp/nm-cloud-seed.deb"},
 		skip("nm-cloud-seed.configuration", "nm-cloud-seed.installed"),
 		skip("nm-cloud-seed.switched-on", "nm-cloud-seed.installed"),
@@ -320,7 +320,7 @@ var cases = []struct {
 		skip("ordering.not-held", "ordering.plan"),
 	}},
 	{"mistakes in the configuration", map[string]string{"etc/nm-cloud-seed.conf": "[main]\nplattform=x\ndeadline=soon\n"}, []Check{
-		{"nm-cloud-seed.configuration", Problem, "there are mistakes", []string{`cannot read configuration: /etc/nm-cloud-seed.conf:2: unknown key "plattform" in [main] (known: deadline, log-level, ordering, password, platform, ssh-keys)`, `cannot read configuration: /etc/nm-cloud-seed.conf:3: bad value "soon" of deadline in [main] (want whole seconds from 10 to 3600)`}, "mend the lines"},
+		{"nm-cloud-seed.configuration", Problem, "there are mistakes", []string{`cannot read configuration: /etc/nm-cloud-seed.conf:2: unknown key "plattform" in [main] (known: check-instance-id, deadline, heal, log-level, ordering, password, platform, ssh-keys)`, `cannot read configuration: /etc/nm-cloud-seed.conf:3: bad value "soon" of deadline in [main] (want whole seconds from 10 to 3600)`}, "mend the lines"},
 	}},
 	{"platform=none", map[string]string{"etc/nm-cloud-seed.conf": "[main]\nplatform=none\n"}, []Check{
 		{"nm-cloud-seed.switched-on", Problem, "switched off by platform=none: nothing is done", nil, "remove that line from /image/etc/nm-cloud-seed.conf, or the file in /image/etc/nm-cloud-seed.conf.d or /image/usr/lib/nm-cloud-seed/conf.d that has it"},
@@ -349,7 +349,7 @@ var cases = []struct {
 	}},
 	{"the right order", map[string]string{unitDir + "cloud-init.service": "[Unit]\nDefaultDependencies=no\nAfter=NetworkManager.service\n[Service]\nExecStart=/x\n"}, []Check{
 		{"ordering.deadlock", OK, "none: cloud-init's network stage does not come before NetworkManager", nil, ""},
-		{"ordering.plan", OK, "ordering=late, the order is right already", []string{"starts nm-cloud-seed.service", "starts nm-cloud-seed-cleanup.service", "starts nm-cloud-seed-ssh-keys.service"}, ""},
+		{"ordering.plan", OK, "ordering=late, the order is right already", []string{"starts nm-cloud-seed.service", "starts nm-cloud-seed-cleanup.service", "starts nm-cloud-seed-ssh-keys.service", "starts nm-cloud-seed-heal.service"}, ""},
 		{"ordering.held", OK, "none has to", nil, ""},
 		{"ordering.not-held", OK, "none", nil, ""},
 	}},

@@ -50,6 +50,8 @@ func good() map[string]string {
 		unitDir + "app.service":                                     unit,
 		unitDir + "nm-cloud-seed.service":                           "[Unit]\nDefaultDependencies=no\nAfter=NetworkManager.service\nBefore=cloud-init.service\n[Service]\nExecStart=/x\n",
 		unitDir + "nm-cloud-seed-cleanup.service":                   "[Unit]\nAfter=cloud-final.service\n[Service]\nExecStart=/x\n",
+		unitDir + "nm-cloud-seed-heal.service":                      "[Unit]\nAfter=cloud-final.service\n[Service]\nExecStart=/x\n",
+		unitDir + "nm-cloud-seed-stages.service":                    "[Service]\nExecStart=/x\n",
 		unitDir + "nm-cloud-seed-ssh-keys.service":                  "[Unit]\nAfter=cloud-init.service\n[Service]\nExecStart=/x\n",
 		unitDir + "cloud-init.target":                               "[Unit]\nAfter=multi-user.target\n",
 	}

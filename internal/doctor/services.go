@@ -70,7 +70,8 @@ func (i *image) ours() Check {
 	for _, name := range []string{
 		"usr/bin/nm-cloud-seed", "usr/lib/systemd/system-generators/nm-cloud-seed-generator",
 		"usr/lib/systemd/system/nm-cloud-seed.service", "usr/lib/systemd/system/nm-cloud-seed-cleanup.service",
-		"usr/lib/systemd/system/nm-cloud-seed-ssh-keys.service",
+		"usr/lib/systemd/system/nm-cloud-seed-ssh-keys.service", "usr/lib/systemd/system/nm-cloud-seed-heal.service",
+		"usr/lib/systemd/system/nm-cloud-seed-stages.service",
 	} {
 		if !i.exists(name) {
 			missing = append(missing, "/"+name)
@@ -81,7 +82,7 @@ func (i *image) ours() Check {
 		install = "cp nm-cloud-seed_*_$(" + i.chroot("dpkg --print-architecture") + ").deb " + i.root + "/tmp/nm-cloud-seed.deb && " + i.chroot("apt-get install --reinstall -y /tmp/nm-cloud-seed.deb")
 	}
 	switch {
-	case len(missing) == 5:
+	case len(missing) == 7:
 		return problem("the package is not installed", install)
 	case len(missing) > 0:
 		return problem("not complete, without "+strings.Join(missing, " "), install)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"syscall"
 
 	"github.com/godbus/dbus/v5"
 )
@@ -59,6 +60,19 @@ func (l *Lab) connectBus() error {
 		return fmt.Errorf("%w: %s", err, l.readLog(busLog))
 	}
 	return nil
+}
+
+// RestartBus kills the bus, which takes all connections with it, and starts
+// another one at the same address.
+func (l *Lab) RestartBus() error {
+	l.nmMu.Lock() // nobody asks the bus meanwhile
+	defer l.nmMu.Unlock()
+	l.bus.stop(syscall.SIGKILL)
+	l.conn.Close()
+	if err := l.startBus(); err != nil {
+		return err
+	}
+	return l.connectBus()
 }
 
 // hasOwner says whether somebody has a name on the bus.

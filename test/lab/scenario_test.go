@@ -45,6 +45,10 @@ type scenario struct {
 	// inherited says that the run has an earlier one's connection on eth0, which
 	// is to stay when the run is stopped.
 	inherited bool
+	// heal runs what comes after a boot without data, and stages is called for the
+	// unit that runs cloud-init's stages again.
+	heal   bool
+	stages func() error
 }
 
 // start runs body in a lab, beside the other tests.
@@ -138,14 +142,23 @@ func (s *scenario) run() outcome {
 	if s.config != nil {
 		s.config(&cfg)
 	}
-	d := daemon.Daemon{Log: log, Config: cfg, Notify: notify}
+	d := daemon.Daemon{Log: log, Config: cfg, Notify: notify, StartUnit: func(_ context.Context, name string) error {
+		if name != "nm-cloud-seed-stages.service" || s.stages == nil {
+			return fmt.Errorf("nobody expects that %s is started", name)
+		}
+		return s.stages()
+	}}
+	do := d.Run
+	if s.heal {
+		do = d.Heal
+	}
 	if s.stopAfter > 0 {
 		time.AfterFunc(s.stopAfter, cancel)
 	}
 	start := time.Now()
 	go func() {
 		defer close(ended)
-		o.err = d.Run(ctx)
+		o.err = do(ctx)
 	}()
 	select {
 	case <-ready:

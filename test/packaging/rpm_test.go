@@ -23,7 +23,9 @@ drwxr-xr-x 0:0 /usr/lib/nm-cloud-seed
 drwxr-xr-x 0:0 /usr/lib/nm-cloud-seed/conf.d
 Lrwxrwxrwx 0:0 /usr/lib/systemd/system-generators/nm-cloud-seed-generator -> ../../../bin/nm-cloud-seed
 -rw-r--r-- 0:0 /usr/lib/systemd/system/nm-cloud-seed-cleanup.service
+-rw-r--r-- 0:0 /usr/lib/systemd/system/nm-cloud-seed-heal.service
 -rw-r--r-- 0:0 /usr/lib/systemd/system/nm-cloud-seed-ssh-keys.service
+-rw-r--r-- 0:0 /usr/lib/systemd/system/nm-cloud-seed-stages.service
 -rw-r--r-- 0:0 /usr/lib/systemd/system/nm-cloud-seed.service
 drwxr-xr-x 0:0 /usr/share/licenses/nm-cloud-seed
 -rw-r--r-- 0:0 /usr/share/licenses/nm-cloud-seed/LICENSE

@@ -1,0 +1,135 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/datasource"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/atomicfile"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/credentials"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/lastboot"
+)
+
+// stateDir is what we know from one boot to the next: the data of the last one, and
+// which credentials were applied.
+const stateDir = credentials.DefaultDir
+
+// Sources of the seed, in the state.
+const (
+	VirtualRouter = "virtual router"
+	LastBoot      = "copy of the last boot"
+)
+
+// source is where the data for the seed came from.
+type source struct {
+	lastboot.Copy
+	silent error // why the copy is what there is; nil: it is from the virtual router
+}
+
+func (s *source) name() string {
+	if s.silent != nil {
+		return LastBoot
+	}
+	return VirtualRouter
+}
+
+func fromVR(inst *datasource.Instance) *source {
+	return &source{Copy: lastboot.Copy{Fetched: time.Now(), Instance: inst}}
+}
+
+// fromLastBoot is the copy, where the virtual router has not answered. It says so
+// where an operator looks.
+func (d *Daemon) fromLastBoot(silent error) *source {
+	d.forgetOthers()
+	last := d.lastBoot()
+	if last == nil {
+		return nil
+	}
+	text := fmt.Sprintf("going on with the data of the last boot, fetched at %s: %v", last.Fetched.UTC().Format(time.DateTime+" MST"), silent)
+	d.Log.Warn(text)
+	d.proclaim(text)
+	return &source{Copy: *last, silent: silent}
+}
+
+// lastBoot is the copy, if there is one and it is this machine's.
+func (d *Daemon) lastBoot() *lastboot.Copy {
+	last, err := lastboot.Load(filepath.Join(d.Root, stateDir))
+	if err != nil || last.Machine.Is(d.Root) != lastboot.Yes {
+		return nil
+	}
+	return last
+}
+
+// forgetOthers forgets all that we know on a disk that has become another
+// machine's. Before the devices are there, it may not show yet.
+func (d *Daemon) forgetOthers() {
+	dir := filepath.Join(d.Root, stateDir)
+	last, err := lastboot.Load(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return
+	case err != nil:
+		d.Log.Warn(err)
+		return
+	case last.Machine.Is(d.Root) != lastboot.No:
+		return
+	}
+	d.Log.Warn("this disk was another machine's: what is known of that one is removed (" + stateDir + ")")
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+	}
+	if err != nil {
+		d.Log.WithError(err).Warn("cannot forget the other machine")
+	}
+}
+
+// keep keeps the data for the next boot, and forgets what was another instance's.
+func (d *Daemon) keep(from *source) {
+	d.forgetOthers()
+	last := d.lastBoot()
+	store := credentials.Store{Dir: filepath.Join(d.Root, stateDir)}
+	if err := store.Forget(from.Instance.ID); err != nil {
+		d.Log.Warn(err)
+	}
+	from.Machine = lastboot.This(d.Root, from.Instance.Origin.Device)
+	if from.Machine == (lastboot.Machine{}) {
+		d.Log.Warn("the data is not kept for the next boot, as nothing tells this machine from a copy of it: no product UUID, no MAC address")
+		return
+	}
+	// A virtual router that was rebuilt may have no keys for a while.
+	next, keys := from.Copy, "public-keys"
+	if last != nil && last.Instance.ID == next.Instance.ID && next.Instance.Metadata[keys] == "" && last.Instance.Metadata[keys] != "" {
+		inst := *next.Instance
+		inst.Metadata = maps.Clone(inst.Metadata)
+		inst.Metadata[keys] = last.Instance.Metadata[keys]
+		next.Instance = &inst
+	}
+	if err := lastboot.Save(store.Dir, next); err != nil {
+		d.Log.Warn(err)
+	}
+}
+
+// wantingPath exists while this boot has no data from the virtual router, whatever
+// the reason: nm-cloud-seed-heal.service has it as its condition.
+const wantingPath = RunDir + "/wanting"
+
+func (d *Daemon) want() error {
+	return atomicfile.WriteFile(filepath.Join(d.Root, wantingPath), nil, 0o644)
+}
+
+func (d *Daemon) wants() bool {
+	_, err := os.Lstat(filepath.Join(d.Root, wantingPath))
+	return err == nil
+}
+
+func (d *Daemon) satisfied() {
+	if err := atomicfile.Remove(filepath.Join(d.Root, wantingPath)); err != nil {
+		d.Log.Warn(err)
+	}
+}

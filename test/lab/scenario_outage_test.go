@@ -1,0 +1,358 @@
+package lab_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/datasource/cloudstack/vrtest"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/config"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/credentials"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
+	"github.com/nm-cloud-seed/nm-cloud-seed/test/lab"
+)
+
+// Outages of the virtual router, and disks that become another machine's. Boots
+// with the real cloud-init are in test/boot.
+
+const (
+	wanting   = daemon.RunDir + "/wanting"
+	issueFile = "/run/issue.d/nm-cloud-seed.issue"
+	copyFile  = credentials.DefaultDir + "/last-boot.json"
+)
+
+var down = vrtest.Fault{Hang: true}
+
+// reboot forgets what was of this boot. A VM in a lab has no firmware of its own:
+// its MAC address tells it from others.
+func (s *scenario) reboot() {
+	s.Helper()
+	for _, dir := range []string{daemon.RunDir, "/run/cloud-init", "/run/issue.d"} {
+		s.must(os.RemoveAll(dir))
+	}
+	s.must(os.MkdirAll("/run/systemd", 0o755))
+	s.must(os.WriteFile("/run/systemd/container", nil, 0o644))
+}
+
+// exists says whether there is such a file.
+func (s *scenario) exists(path string) bool {
+	s.Helper()
+	_, err := os.Lstat(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.Error(err)
+	}
+	return err == nil
+}
+
+// from checks a run's own words of itself.
+func (s *scenario) from(o outcome, source, text string) {
+	s.Helper()
+	switch {
+	case o.state.Instance == nil || o.state.Instance.Source != source || o.state.Instance.Fetched.IsZero():
+		s.Errorf("the state has %+v, not from the %s", o.state.Instance, source)
+	case !strings.Contains(o.state.Text, text):
+		s.Errorf("the state says %q, not %q", o.state.Text, text)
+	case !strings.Contains(o.log, text):
+		s.Errorf("the log does not say %q", text)
+	}
+	if want := source == daemon.LastBoot; s.exists(wanting) != want || s.exists(issueFile) != want {
+		s.Errorf("%s: %t, %s: %t, want %t", wanting, s.exists(wanting), issueFile, s.exists(issueFile), want)
+	}
+}
+
+// A boot from the copy takes 15 s longer, and when the VR is back, there is a new
+// one for the next.
+func TestVirtualRouterDownAtReboot(t *testing.T) {
+	start(t, connected, func(s *scenario) {
+		vr := s.router(0, "before")
+		s.reboot()
+		s.serve(0, s.VRAddr(0), vr)
+		s.servePasswords(0, s.VRAddr(0), vr)
+		first := s.seeded("before")
+		s.from(first, daemon.VirtualRouter, "seeded instance "+instance+" from "+s.VRAddr(0).String())
+		if info, err := os.Stat(copyFile); err != nil || info.Mode().Perm() != 0o600 {
+			s.Errorf("%v, %v", info, err)
+		}
+
+		s.reboot()
+		vr.SetFaults(down)
+		vr.ResetLog()
+		o := s.seeded("before")
+		s.from(o, daemon.LastBoot, "from the copy of the last boot")
+		if o.took < 15*time.Second || o.took > 16*time.Second {
+			s.Errorf("it took %v", o.took)
+		}
+		if !o.state.Instance.Fetched.Equal(first.state.Instance.Fetched) {
+			s.Errorf("the data is of %v, not of %v", o.state.Instance.Fetched, first.state.Instance.Fetched)
+		}
+		for _, text := range []string{o.log, read(issueFile)} {
+			if !strings.Contains(text, "going on with the data of the last boot, fetched at 20") || !strings.Contains(text, s.VRAddr(0).String()+": no answer in time") {
+				s.Errorf("it is not said why: %s", text)
+			}
+		}
+		if said := words(vr); said != "" {
+			s.Errorf("the password server was asked: %s", said)
+		}
+
+		// A VM that has its data only lacks news.
+		s.heal = true
+		s.after(2*time.Second, func() error {
+			if state, err := daemon.ReadState(""); err != nil || state.Healing == nil || state.Phase != daemon.Ready {
+				return fmt.Errorf("the state is %+v, %w", state, err)
+			}
+			vr.SetVM(s.ClientAddr(0), vrtest.Example(instance, s.ClientAddr(0)))
+			vr.SetFaults()
+			return nil
+		})
+		healed := s.run()
+		s.must(healed.err)
+		s.from(healed, daemon.VirtualRouter, "seeded instance "+instance)
+		if !healed.state.Instance.Fetched.After(o.state.Instance.Fetched) || !strings.Contains(healed.state.Text, "for the next boot") || healed.state.Healing != nil {
+			s.Errorf("the state is %+v", healed.state)
+		}
+		s.must(s.run().err) // once more: nothing to do
+
+		s.heal = false
+		s.reboot()
+		vr.SetFaults(down)
+		if o := s.run(); o.err != nil || o.meta["local-hostname"] == "" || strings.HasPrefix(o.meta["local-hostname"], "before") {
+			s.Errorf("%v: the copy has not been renewed: %q", o.err, o.meta["local-hostname"])
+		}
+	})
+}
+
+// A VR that is back in time has the word.
+func TestVirtualRouterBackInTime(t *testing.T) {
+	start(t, connected, func(s *scenario) {
+		vr := s.router(0, "before")
+		s.reboot()
+		s.serve(0, s.VRAddr(0), vr)
+		s.seeded("before")
+		s.reboot()
+		vr.SetFaults(down)
+		s.after(5*time.Second, func() error {
+			vr.SetFaults()
+			return nil
+		})
+		if o := s.seeded("before"); o.took < 5*time.Second || o.took > 12*time.Second {
+			s.Errorf("it took %v", o.took)
+		} else {
+			s.from(o, daemon.VirtualRouter, "seeded instance")
+		}
+	})
+}
+
+// A clone of the disk, on a machine whose VR is down, has nothing of the old one.
+func TestCloneWithoutVirtualRouter(t *testing.T) {
+	start(t, connected, func(s *scenario) {
+		vr := s.router(0, "original")
+		s.reboot()
+		s.serve(0, s.VRAddr(0), vr)
+		s.seeded("original")
+		s.must(credentials.Store{Dir: credentials.DefaultDir}.RecordPassword(instance, secret))
+
+		s.reboot()
+		vr.SetFaults(down)
+		s.otherMAC()
+		s.deadline = 3 * time.Second
+		o := s.failed("no instance metadata before the deadline")
+		if !strings.Contains(o.log, "this disk was another machine's") {
+			s.Error("the log does not say that the disk was another machine's")
+		}
+		s.nothingOf(credentials.DefaultDir, "original")
+	})
+}
+
+// A clone that is known as another instance keeps nothing of the old one.
+func TestClone(t *testing.T) {
+	start(t, lab.Config{}, func(s *scenario) {
+		vr := s.router(0, "original")
+		s.reboot()
+		s.serve(0, s.VRAddr(0), vr)
+		s.seeded("original")
+		s.must(credentials.Store{Dir: credentials.DefaultDir}.RecordPassword(instance, secret))
+		if leases := s.ourLeases(); len(leases) != 1 {
+			s.Errorf("NetworkManager has the leases %q of ours", leases)
+		}
+
+		const other = "0a9d4e5f-3b1c-4d2e-8f60-718293a4b5c6"
+		s.reboot()
+		vm := vrtest.Example(other, s.ClientAddr(0))
+		vm.Set("local-hostname", "copy")
+		vr.SetVM(s.ClientAddr(0), vm)
+		s.config = func(*config.Config) { // at the very start of the run
+			if len(s.ourLeases()) == 0 {
+				s.Error("there is no lease to be forgotten")
+			}
+		}
+		if o := s.run(); o.err != nil || o.meta["instance-id"] != other {
+			s.Errorf("%v: %q", o.err, o.meta["instance-id"])
+		}
+		if !strings.Contains(read(copyFile), other) {
+			s.Error("there is no copy of the new instance")
+		}
+		s.nothingOf(credentials.DefaultDir, "original", instance)
+		if n := strings.Count(s.DHCPLog(0), "DHCPDISCOVER("); n < 2 {
+			s.Errorf("the old address was asked for again: %d times DISCOVER", n)
+		}
+	})
+}
+
+// ourLeases are the files of temporary connections.
+func (s *scenario) ourLeases() []string {
+	s.Helper()
+	names, err := filepath.Glob("/var/lib/NetworkManager/*.lease")
+	s.must(err)
+	return names
+}
+
+// nothingOf checks that no file below a directory has one of these texts.
+func (s *scenario) nothingOf(dir string, texts ...string) {
+	s.Helper()
+	s.must(filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		for _, text := range texts {
+			if err == nil && e.Type().IsRegular() && strings.Contains(read(path), text) {
+				s.Errorf("%s has %q", path, text)
+			}
+		}
+		return err
+	}))
+}
+
+// otherMAC makes the VM another machine.
+func (s *scenario) otherMAC() {
+	s.Helper()
+	out, err := s.Command(s.Context(), "ip", "link", "set", "eth0", "address", "02:00:00:00:77:77").CombinedOutput()
+	if err != nil {
+		s.Fatalf("%v: %s", err, out)
+	}
+}
+
+// failsFirst is a first boot without a VR, in which cloud-init ends as no instance.
+func (g *guest) failsFirst() {
+	g.Helper()
+	g.reboot()
+	g.vrs[0].SetFaults(down)
+	g.deadline = 2 * time.Second
+	g.failed("no instance metadata before the deadline")
+	g.must(os.MkdirAll(instances+"/iid-datasource-none/sem", 0o755))
+	c := &cloudInit{guest: g, status: map[string]any{
+		"init-local": stageStatus{Start: 1, Finished: 2},
+		"init":       stageStatus{Start: 3, Finished: 4, Errors: []string{"('ssh', ProcessExecutionError('of the first time'))"}},
+	}}
+	c.write("")
+	g.must(os.Symlink("../../var/lib/cloud/data/result.json", "/run/cloud-init/result.json"))
+}
+
+// back ends the outage soon.
+func (g *guest) back() {
+	g.after(time.Second, func() error { g.vrs[0].SetFaults(); return nil })
+}
+
+// A VM whose first boot found no VR is set up without a reboot, once.
+func TestHeal(t *testing.T) {
+	for name, c := range map[string]lab.Config{"its own connection": connected, "our connection": {}} {
+		t.Run(name, func(t *testing.T) {
+			start(t, c, func(s *scenario) {
+				g := s.guest(sid)
+				g.serves(g.vr(0), 0, password(first))
+				if name == "our connection" {
+					g.kept = []string{"eth0"}
+				}
+				g.failsFirst()
+
+				var c *cloudInit
+				g.heal, g.stages = true, func() error {
+					g.must(os.Remove("/run/cloud-init/result.json")) // as the unit does
+					c = &cloudInit{guest: g, status: map[string]any{"init-local": stageStatus{Start: 1, Finished: 2}}}
+					g.noSecret("")
+					c.run()
+					return nil
+				}
+				g.back()
+				o := g.run()
+				g.must(o.err)
+				if c == nil || strings.Join(c.ran, " ") != firstBoot {
+					g.Fatalf("cloud-init ran %+v", c)
+				}
+				g.lets(first)
+				g.from(o, daemon.VirtualRouter, "seeded instance "+instance)
+				if got := words(g.vrs[0]); got != askedAndTold {
+					g.Errorf("the password server heard %q", got)
+				}
+				if o.state.Phase != daemon.Ready || o.state.Error != "" || read(dropInFile) != "" {
+					g.Errorf("the state is %+v, the drop-in %q", o.state, read(dropInFile))
+				}
+				g.stages = nil // once only
+				g.must(g.run().err)
+				g.must(os.WriteFile(wanting, nil, 0o644)) // whatever is asked for
+				g.must(g.run().err)
+			})
+		})
+	}
+}
+
+// The data is there, but cloud-init is not run again.
+func TestHealForTheNextBoot(t *testing.T) {
+	for name, set := range map[string]func(*guest){
+		"this VM has been an instance before": func(g *guest) { g.must(os.MkdirAll(instances+"/some-other", 0o755)) },
+		"heal=no in the configuration":        func(g *guest) { g.config = func(c *config.Config) { c.Heal = false } },
+	} {
+		t.Run(name, func(t *testing.T) {
+			start(t, connected, func(s *scenario) {
+				g := s.guest(sid)
+				g.serves(g.vr(0), 0, password(first))
+				set(g)
+				g.failsFirst()
+				g.heal = true
+				g.back()
+				o := g.run()
+				g.must(o.err)
+				g.from(o, daemon.VirtualRouter, "seeded instance "+instance)
+				if !strings.Contains(o.state.Text, "for the next boot: "+name) || words(g.vrs[0]) != "" {
+					g.Errorf("the state is %+v, the password server heard %q", o.state, words(g.vrs[0]))
+				}
+				g.vrs[0].SetFaults(down)
+				g.heal = false
+				if o := g.boot(boot{}); o.state.Instance.Source != daemon.LastBoot {
+					g.Errorf("the next boot has no copy: %+v", o.state)
+				}
+			})
+		})
+	}
+}
+
+// What happens while it is waited for the VR does no harm.
+func TestHealWaits(t *testing.T) {
+	start(t, lab.Config{}, func(s *scenario) {
+		g := s.guest(sid)
+		g.serves(g.vr(0), 0)
+		g.kept = []string{"eth0"}
+		g.failsFirst()
+		g.heal = true
+
+		g.stopAfter = 2 * time.Second
+		g.undisturbed(func() {
+			if o := g.run(); o.err == nil || o.state.Phase != daemon.Failed || o.state.Healing != nil {
+				g.Errorf("%v, state %+v", o.err, o.state)
+			}
+		})
+
+		ran := false
+		g.stopAfter, g.stages = 0, func() error { ran = true; return errors.New("it does not start") }
+		g.after(time.Second, func() error { return errors.Join(g.StopNetworkManager(syscall.SIGKILL), g.StartNetworkManager()) })
+		g.after(4*time.Second, func() error { g.vrs[0].SetFaults(); return nil })
+		if o := g.run(); o.err == nil || !ran || !strings.Contains(o.err.Error(), "the next boot does it: it does not start") {
+			g.Errorf("%v", o.err)
+		}
+		if !strings.Contains(read(copyFile), instance) {
+			g.Error("the data is not there for the next boot")
+		}
+	})
+}
