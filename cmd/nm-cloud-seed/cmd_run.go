@@ -28,7 +28,7 @@ Where there is nothing to do (not on CloudStack, cloud-init disabled, or
 cloud-init already has its datasource) it says so and succeeds.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return serve(cmd, (*daemon.Daemon).Run, "stopped by a signal before there was a seed")
+			return serve(cmd, (*daemon.Daemon).Run)
 		},
 	}
 }
@@ -44,13 +44,13 @@ unless heal=no is configured or the VM has ever been an instance.`,
 		Args:   cobra.NoArgs,
 		Hidden: true, // for our units
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return serve(cmd, (*daemon.Daemon).Heal, "stopped by a signal before the virtual router answered")
+			return serve(cmd, (*daemon.Daemon).Heal)
 		},
 	}
 }
 
 // serve is what the services do.
-func serve(cmd *cobra.Command, do func(*daemon.Daemon, context.Context) error, stopped string) error {
+func serve(cmd *cobra.Command, do func(*daemon.Daemon, context.Context) error) error {
 	log := newLogger(cmd.ErrOrStderr())
 	cfg, err := config.Load("")
 	setLevel(log, cfg)
@@ -63,7 +63,7 @@ func serve(cmd *cobra.Command, do func(*daemon.Daemon, context.Context) error, s
 	case err == nil:
 		return nil
 	case errors.Is(err, context.Canceled):
-		err = errors.New(stopped)
+		err = errors.New("stopped by a signal before there was a seed")
 	}
 	log.Error(err)
 	return exit{code: exitFailed}

@@ -170,8 +170,12 @@ func (d *Daemon) seed(inst *datasource.Instance) error {
 func (d *Daemon) seeded(from *source) {
 	inst, origin := from.Instance, from.Instance.Origin
 	text := fmt.Sprintf("seeded instance %s from %s (%s on %s)", inst.ID, origin.Server, origin.Role, origin.Device)
+	warn := inst.Warnings
 	if from.silent != nil {
-		text = fmt.Sprintf("seeded instance %s from the %s", inst.ID, LastBoot)
+		text, warn = fmt.Sprintf("seeded instance %s from the %s", inst.ID, LastBoot), nil // which has been said
+	}
+	for _, warning := range warn {
+		d.Log.Warn(warning)
 	}
 	d.Log.WithFields(logrus.Fields{"instance": inst.ID, "server": origin.Server, "device": origin.Device}).Info(text)
 	d.tell(func(s *State) {

@@ -17,10 +17,13 @@ const stagesUnit = "nm-cloud-seed-stages.service"
 // is then set up as if it booted. On any other, which has at most lost touch, the
 // data is for the next boot: cloud-init does not expect that it changes under it.
 //
-// It returns nil when that is done, or nothing had to be. The context's end ends
-// it and leaves no connection of its own, but for one that was kept.
+// It returns nil when that is done, when nothing had to be, and when the context
+// ends, which leaves no connection of its own but for one that was kept.
 func (d *Daemon) Heal(ctx context.Context) error {
 	unlock, err := waitLock(ctx, d.Root)
+	if ctx.Err() != nil {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -45,24 +48,23 @@ func (d *Daemon) Heal(ctx context.Context) error {
 	defer networks.Close()
 	if err != nil {
 		d.tell(func(s *State) { s.Kept = kept })
-		return ctx.Err()
+		return nil // stopped: there is no deadline
 	}
 	from := fromVR(inst)
-	for _, warning := range inst.Warnings {
-		d.Log.Warn(warning)
-	}
 	if err := d.seed(inst); err != nil {
 		return err
 	}
 	d.seeded(from)
 	if setUp == nil {
-		err = d.runStages(ctx, networks, from)
+		if err = d.runStages(ctx, networks, from); err != nil {
+			d.tell(func(s *State) { s.Error = err.Error() })
+		}
 	} else {
 		d.Log.Info(setUp)
 		d.tell(func(s *State) { s.Text += ", for the next boot: " + setUp.Error() })
 	}
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return nil
 	}
 	d.keep(from)
 	d.satisfied()

@@ -339,7 +339,7 @@ func TestHealWaits(t *testing.T) {
 
 		g.stopAfter = 2 * time.Second
 		g.undisturbed(func() {
-			if o := g.run(); o.err == nil || o.state.Phase != daemon.Failed || o.state.Healing != nil {
+			if o := g.run(); o.err != nil || o.state.Phase != daemon.Failed || o.state.Healing != nil {
 				g.Errorf("%v, state %+v", o.err, o.state)
 			}
 		})

@@ -1,0 +1,90 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// The service gives up at its deadline, or after 15 s if it has something else.
+func TestLimit(t *testing.T) {
+	const never = 24 * time.Hour // longer than any run
+	yes, no := func() bool { return true }, func() bool { return false }
+	for _, tt := range []struct {
+		name     string
+		deadline time.Duration
+		enough   func() bool
+		ends     time.Duration
+		asked    time.Duration // when Enough is asked; 0: never
+	}{
+		{"neither", 0, nil, never, 0},
+		{"deadline", 2 * time.Minute, nil, 2 * time.Minute, 0},
+		{"enough", 0, yes, enoughAfter, enoughAfter},
+		{"not enough", 0, no, never, enoughAfter},
+		{"enough before the deadline", 2 * time.Minute, yes, enoughAfter, enoughAfter},
+		{"not enough before the deadline", 2 * time.Minute, no, 2 * time.Minute, enoughAfter},
+		{"deadline before it is asked", 10 * time.Second, yes, 10 * time.Second, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begin := time.Now()
+				var asked []time.Duration
+				j := Job{Deadline: tt.deadline}
+				if tt.enough != nil {
+					j.Enough = func() bool {
+						asked = append(asked, time.Since(begin))
+						return tt.enough()
+					}
+				}
+				ctx, stop := j.limit(t.Context())
+				select {
+				case <-ctx.Done():
+					if cause := context.Cause(ctx); !errors.Is(cause, context.DeadlineExceeded) {
+						t.Errorf("cause %v", cause)
+					}
+				case <-time.After(never):
+				}
+				if ended := time.Since(begin); ended != tt.ends {
+					t.Errorf("it ended after %v, not %v", ended, tt.ends)
+				}
+				stop() // as Fetch does then
+				time.Sleep(never)
+				synctest.Wait()
+				if tt.asked == 0 && len(asked) > 0 || tt.asked > 0 && (len(asked) != 1 || asked[0] != tt.asked) {
+					t.Errorf("asked after %v, not %v", asked, tt.asked)
+				}
+			})
+		})
+	}
+}
+
+// A job that has ended asks nothing any more, and its end is no deadline's.
+func TestLimitStopped(t *testing.T) {
+	for name, byParent := range map[string]bool{"done": false, "SIGTERM": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				parent, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				asked := false
+				ctx, stop := Job{Deadline: 2 * time.Minute, Enough: func() bool { asked = true; return true }}.limit(parent)
+				time.Sleep(enoughAfter - 1)
+				if ctx.Err() != nil {
+					t.Error("it ended early")
+				}
+				if byParent {
+					cancel()
+					synctest.Wait()
+				}
+				stop()
+				stop() // twice is fine
+				time.Sleep(time.Hour)
+				synctest.Wait()
+				if cause := context.Cause(ctx); asked || !errors.Is(cause, context.Canceled) || errors.Is(cause, context.DeadlineExceeded) {
+					t.Errorf("cause %v, asked: %v", cause, asked)
+				}
+			})
+		})
+	}
+}
