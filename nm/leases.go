@@ -23,6 +23,7 @@ func ForgetLeases(root string) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	err = atomicfile.Error("list", dir, err)
 	for _, e := range entries {
 		if ourLease(e.Name()) {
 			err = errors.Join(err, atomicfile.Remove(filepath.Join(dir, e.Name())))
@@ -35,9 +36,9 @@ func ForgetLeases(root string) error {
 // on its device.
 func ourLease(name string) bool {
 	name, ok := strings.CutSuffix(name, ".lease")
-	_, name, found := strings.Cut(name, "-")
+	_, name, _ = strings.Cut(name, "-")
 	const id = 36
-	if !ok || !found || len(name) <= id+1 || name[id] != '-' {
+	if !ok || len(name) <= id+1 || name[id] != '-' {
 		return false
 	}
 	device := name[id+1:]

@@ -3,14 +3,17 @@ package cloudstack
 import (
 	"context"
 	"fmt"
+	"io"
 	"regexp"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/sirupsen/logrus"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/datasource"
 	"github.com/nm-cloud-seed/nm-cloud-seed/datasource/cloudstack/vrtest"
@@ -264,6 +267,48 @@ func TestFetchFails(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Who is still asking after two minutes asks less often, but never stops.
+func TestFetchSlowsDown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		begin, log := time.Now(), logrus.New()
+		log.SetOutput(io.Discard)
+		var rounds []time.Duration // when each was over
+		f := New(Options{Log: log, Status: func(string) { rounds = append(rounds, time.Since(begin)) }})
+		// The rounds of a lease that names nobody take no time after the first.
+		if inst, err := f.Fetch(ctx, queue(known(leases(lease.Lease{Device: "eth0"})))); inst != nil || err == nil {
+			t.Errorf("got %v, %v", inst, err)
+		}
+		around := func(got, want time.Duration) bool { return got >= want*3/4 && got <= want*5/4 }
+		pauses := map[time.Duration]int{}
+		for i := 1; i < len(rounds); i++ {
+			at, pause := rounds[i-1], rounds[i]-rounds[i-1]
+			switch {
+			case at > impatience+time.Minute:
+				pauses[longPause]++
+				if !around(pause, longPause) {
+					t.Errorf("%v after %v", pause, at)
+				}
+			case at < impatience && pause > maxPause*5/4:
+				t.Errorf("%v already after %v", pause, at)
+			case at < impatience && i > 6:
+				pauses[maxPause]++
+				if !around(pause, maxPause) {
+					t.Errorf("%v after %v", pause, at)
+				}
+			}
+		}
+		if pauses[maxPause] < 40 || pauses[longPause] < 150 {
+			t.Errorf("so many of each pause: %v", pauses)
+		}
+		if len(rounds) == 0 || rounds[len(rounds)-1] < time.Hour-2*longPause {
+			t.Errorf("it gave up: %v", rounds)
+		}
+	})
 }
 
 func TestFetchIsStopped(t *testing.T) {

@@ -72,3 +72,37 @@ func TestReadPlatformUnreadable(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 }
+
+// A container sees its host's firmware, which says nothing of it.
+func TestReadPlatformContainer(t *testing.T) {
+	t.Parallel()
+	const id = "6d3f2c1a-90ab-4cde-8f01-23456789abcd"
+	for _, test := range []struct {
+		name, file, text string
+		want             Platform
+	}{
+		{"a VM", "run/systemd/system/x", "", Platform{kvm, id}},
+		{"systemd-nspawn", containerFile, "systemd-nspawn", Platform{}},
+		{"LXC", containerFile, "lxc\n", Platform{}},
+		{"unnamed", containerFile, "", Platform{}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			root := t.TempDir()
+			for name, text := range map[string]string{
+				"sys/class/dmi/id/product_name": kvm + "\n", "sys/class/dmi/id/product_uuid": id + "\n", test.file: test.text,
+			} {
+				path := filepath.Join(root, name)
+				if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := ReadPlatform(root); got != test.want {
+				t.Errorf("got %+v, want %+v", got, test.want)
+			}
+		})
+	}
+}

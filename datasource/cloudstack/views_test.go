@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/nm-cloud-seed/nm-cloud-seed/datasource/cloudstack/vrtest"
 )
 
@@ -110,43 +112,58 @@ func TestLeaseChanges(t *testing.T) {
 	}
 }
 
-// Another machine's id is not wanted, but better than nothing, with a warning.
-// A VR with another machine's data is none of ours, where ours is known.
+// A VR with another machine's data is none of ours, where ours is known. Where
+// the configuration says so, it is taken all the same, with a warning.
 func TestAnotherMachinesData(t *testing.T) {
 	t.Parallel()
 	const other = "00000000-0000-4000-8000-000000000001"
 	for _, test := range []struct {
-		name, uuid string
-		second     bool   // the router has our data
-		want       string // empty: an error
+		name, uuid    string
+		any           bool
+		first, second string // whose data the DHCP server and the router have
+		want          string // empty: an error
 	}{
-		{"the router has ours", vmID, true, vmID},
-		{"the router has ours, in upper case", strings.ToUpper(vmID), true, vmID},
-		{"nobody has ours", vmID, false, ""},
-		{"not known", "", true, other},
+		{"the router has ours", vmID, false, other, vmID, vmID},
+		{"the router has ours, in upper case", strings.ToUpper(vmID), false, other, vmID, vmID},
+		{"nobody has ours", vmID, false, other, "", ""},
+		{"not known", "", false, other, vmID, other},
+		{"nobody has ours, any will do", vmID, true, other, "", other},
+		{"ours, any will do", vmID, true, vmID, other, vmID},
+		{"ours, in upper case, any will do", strings.ToUpper(vmID), true, vmID, other, vmID},
+		{"not known, any will do", "", true, other, "", other},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			l, vm := newLab(t, 2), example()
-			vm.Set("instance-id", other)
-			l.vr(0, vm)
-			if test.second {
-				l.vr(1, example())
-			} else {
-				l.vr(1, nil)
+			l := newLab(t, 2)
+			for i, id := range []string{test.first, test.second} {
+				var vm *vrtest.VM
+				if id != "" {
+					vm = example()
+					vm.Set("instance-id", id)
+				}
+				l.vr(i, vm)
 			}
 			f := l.fetcher()
-			f.UUID = test.uuid
+			f.UUID, f.AnyInstance = test.uuid, test.any
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 			defer cancel()
 			inst, err := l.fetchWith(ctx, f, queue(known(leases(l.lease(0, 1)))))
-			switch {
-			case test.want == "":
-				if says := "it has the data of instance " + other + ", and this machine is " + vmID; err == nil || !strings.Contains(err.Error(), says) {
+			if test.want == "" {
+				if says := "it has the data of instance " + other + ", and this machine is " + vmID; err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "check-instance-id=no in nm-cloud-seed.conf") {
 					t.Errorf("got %v, %v", inst, err)
 				}
-			case err != nil || inst.ID != test.want || inst.Metadata["instance-id"] != test.want:
-				t.Errorf("got %v, %v", inst, err)
+				return
+			}
+			if err != nil || inst.ID != test.want || inst.Metadata["instance-id"] != test.want {
+				t.Fatalf("got %v, %v", inst, err)
+			}
+			var warnings []string
+			if test.uuid != "" && !strings.EqualFold(test.want, test.uuid) {
+				warnings = []string{"this is the data of instance " + other + ", and this machine is " + vmID +
+					": taken all the same, as the configuration says (check-instance-id=no)"}
+			}
+			if diff := cmp.Diff(warnings, inst.Warnings); diff != "" {
+				t.Errorf("warnings (-want +got):\n%s", diff)
 			}
 		})
 	}

@@ -22,7 +22,7 @@ func WriteFile(path string, data []byte, mode fs.FileMode) (err error) {
 	// secret open, whatever the final mode is.
 	f, err := os.CreateTemp(filepath.Dir(path), tempPrefix(path)+"*")
 	if err != nil {
-		return failed("write", path, err)
+		return Error("write", path, err)
 	}
 	defer func() {
 		if err != nil {
@@ -43,7 +43,7 @@ func WriteFile(path string, data []byte, mode fs.FileMode) (err error) {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
-		return failed("write", path, err)
+		return Error("write", path, err)
 	}
 	return SyncDir(filepath.Dir(path))
 }
@@ -54,18 +54,18 @@ func Symlink(target, path string) error {
 	// A private directory gives the link a free name without guessing one.
 	dir, err := os.MkdirTemp(filepath.Dir(path), tempPrefix(path)+"*")
 	if err != nil {
-		return failed("link", path, err)
+		return Error("link", path, err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	if err := os.Chmod(dir, 0o700); err != nil { // undoes the umask
-		return failed("link", path, err)
+		return Error("link", path, err)
 	}
 	temp := filepath.Join(dir, "link")
 	if err := os.Symlink(target, temp); err != nil {
-		return failed("link", path, err)
+		return Error("link", path, err)
 	}
 	if err := os.Rename(temp, path); err != nil {
-		return failed("link", path, err)
+		return Error("link", path, err)
 	}
 	return SyncDir(filepath.Dir(path))
 }
@@ -75,7 +75,7 @@ func Symlink(target, path string) error {
 // nothing. Nobody else may be writing path at the same time.
 func Remove(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return failed("remove", path, err)
+		return Error("remove", path, err)
 	}
 	if err := Tidy(path); err != nil {
 		return err
@@ -88,19 +88,23 @@ func Remove(path string) error {
 
 // Tidy removes what a killed WriteFile or Symlink of path left beside it.
 // Nobody else may be writing path at the same time.
-func Tidy(path string) error {
-	dir := filepath.Dir(path)
+func Tidy(path string) error { return tidy(filepath.Dir(path), tempPrefix(path)) }
+
+// TidyDir is Tidy for all files of a directory.
+func TidyDir(dir string) error { return tidy(dir, ".") }
+
+func tidy(dir, prefix string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return failed("list", dir, err)
+		return Error("list", dir, err)
 	}
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), tempPrefix(path)) {
+		if !strings.HasPrefix(e.Name(), prefix) || !strings.Contains(e.Name(), tempMark) {
 			continue
 		}
 		left := filepath.Join(dir, e.Name())
 		if err := os.RemoveAll(left); err != nil {
-			return failed("remove", left, err)
+			return Error("remove", left, err)
 		}
 	}
 	return nil
@@ -108,4 +112,6 @@ func Tidy(path string) error {
 
 // tempPrefix begins the names of unfinished writes of path. The leading dot
 // keeps them out of directories that are read by pattern, such as *.cfg.
-func tempPrefix(path string) string { return "." + filepath.Base(path) + ".tmp-" }
+func tempPrefix(path string) string { return "." + filepath.Base(path) + tempMark }
+
+const tempMark = ".tmp-"

@@ -157,7 +157,7 @@ func TestPrivateDir(t *testing.T) {
 }
 
 func TestFailed(t *testing.T) {
-	if err := failed("write", "/x", nil); err != nil {
+	if err := Error("write", "/x", nil); err != nil {
 		t.Errorf("no error became %v", err)
 	}
 	for err, want := range map[error]string{
@@ -166,7 +166,7 @@ func TestFailed(t *testing.T) {
 		fmt.Errorf("wrapped: %w", &fs.PathError{Op: "write", Err: syscall.EACCES}):  "permission denied (run as root; a systemd unit needs the path in ReadWritePaths=)",
 		syscall.EIO: "input/output error",
 	} {
-		got := failed("write", "/x", err)
+		got := Error("write", "/x", err)
 		checkError(t, got, "cannot write /x: "+want)
 		if strings.Contains(got.Error(), "tmp") {
 			t.Errorf("%v names a temporary file", got)

@@ -23,13 +23,13 @@ func MkdirAll(dir string, mode fs.FileMode) error {
 		if err == nil && !info.IsDir() {
 			err = syscall.ENOTDIR
 		}
-		return failed("create directory", dir, err)
+		return Error("create directory", dir, err)
 	}
 	if err == nil {
 		err = os.Chmod(dir, mode) // undoes the umask
 	}
 	if err != nil {
-		return failed("create directory", dir, err)
+		return Error("create directory", dir, err)
 	}
 	return SyncDir(filepath.Dir(dir))
 }
@@ -51,7 +51,7 @@ func PrivateDir(dir string) error {
 	if err == nil && info.Mode() != fs.ModeDir|0o700 {
 		err = os.Chmod(dir, 0o700)
 	}
-	return failed("make private", dir, err)
+	return Error("make private", dir, err)
 }
 
 // SyncDir flushes the names in dir to disk: fsync(2) of a file alone does not
@@ -59,11 +59,11 @@ func PrivateDir(dir string) error {
 func SyncDir(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
-		return failed("sync", dir, err)
+		return Error("sync", dir, err)
 	}
 	err = f.Sync()
 	if e := f.Close(); err == nil {
 		err = e
 	}
-	return failed("sync", dir, err)
+	return Error("sync", dir, err)
 }

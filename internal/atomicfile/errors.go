@@ -8,9 +8,10 @@ import (
 	"syscall"
 )
 
-// failed words an error for a person; nil stays nil. The reason alone is kept
-// of err: its own text names temporary files that nobody knows.
-func failed(verb, path string, err error) error {
+// Error words an error for a person, "cannot VERB PATH: reason", with what to do
+// about it; nil stays nil. The reason alone is kept of err: its own text names
+// temporary files that nobody knows.
+func Error(verb, path string, err error) error {
 	if err == nil {
 		return nil
 	}

@@ -164,7 +164,7 @@ func TestConfigHostile(t *testing.T) {
 	}
 	start := time.Now()
 	got, err := (Files{Root: root}).Config()
-	if took := time.Since(start); took > 5*time.Second {
+	if took := time.Since(start); took > 30*time.Second {
 		t.Errorf("took %v", took)
 	}
 	want := Config{

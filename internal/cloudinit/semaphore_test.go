@@ -53,6 +53,46 @@ func TestSemaphores(t *testing.T) {
 	}
 }
 
+func TestHadInstance(t *testing.T) {
+	for _, tt := range []struct {
+		name, dir string // dir: where the instances are
+		instances []string
+		want      bool
+	}{
+		{"never booted", instancesDir, nil, false},
+		{"none yet", instancesDir + "/" + noInstance, []string{"boot-finished"}, false},
+		{"one", instancesDir, []string{"i-1/sem/config_ssh"}, true},
+		{"one, after none", instancesDir, []string{noInstance + "/sem/config_ssh", "i-1/sem/config_ssh"}, true},
+		{"two", instancesDir, []string{"6d3f2c1a-90ab-4cde-8f01-23456789abcd/x", "0e0a7d52-13c4-4a1b-9c55-fedcba987654/x"}, true},
+		{"almost none", instancesDir, []string{noInstance + "-1/x"}, true},
+		{"of a seed", instancesDir, []string{"iid-local01/x"}, true},
+		{"elsewhere", "var/lib/cloud", []string{"data/instance-id", "sem/config_scripts_per_once.once"}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			root := t.TempDir()
+			for _, name := range tt.instances {
+				put(t, root, tt.dir+"/"+name, "")
+			}
+			if had, err := (Files{Root: root}).HadInstance(); had != tt.want || err != nil {
+				t.Errorf("%v, %v", had, err)
+			}
+		})
+	}
+	root := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(root, instancesDir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if had, err := (Files{Root: root}).HadInstance(); had || err != nil { // as after cloud-init clean
+		t.Errorf("an empty directory: %v, %v", had, err)
+	}
+	root = t.TempDir()
+	put(t, root, instancesDir, "")
+	had, err := Files{Root: root}.HadInstance()
+	if had || !strings.HasPrefix(text(err), "cannot tell which instances this system has been: ") {
+		t.Errorf("a file in its place: %v, %v", had, err)
+	}
+}
+
 func TestSemaphoresHostile(t *testing.T) {
 	const name = "config_ssh"
 	root := t.TempDir()

@@ -89,6 +89,127 @@ func TestStoreHostile(t *testing.T) {
 	}
 }
 
+// What another instance left goes, with what cannot be read.
+func TestForget(t *testing.T) {
+	keys := func(t *testing.T, s Store, instance string) {
+		must(t, s.RecordKeys(instance, Keys{oldKey}, Keys{newKey}))
+	}
+	password := func(t *testing.T, s Store, instance string) { must(t, s.RecordPassword(instance, "secret")) }
+	damage := func(text string) func(*testing.T, Store, string) {
+		return func(t *testing.T, s Store, _ string) {
+			for _, name := range []string{keysFile, passwordFile} {
+				write0(t, filepath.Join(s.Dir, name), text)
+			}
+		}
+	}
+	both := []string{passwordFile, keysFile}
+	for _, tt := range []struct {
+		name           string
+		mine, anothers func(*testing.T, Store, string)
+		left           []string
+	}{
+		{"nothing", nil, nil, nil},
+		{"both mine", func(t *testing.T, s Store, i string) { keys(t, s, i); password(t, s, i) }, nil, both},
+		{"both another's", nil, func(t *testing.T, s Store, i string) { keys(t, s, i); password(t, s, i) }, nil},
+		{"keys mine", keys, password, []string{keysFile}},
+		{"password mine", password, keys, []string{passwordFile}},
+		{"keys only", keys, nil, []string{keysFile}},
+		{"another's keys only", nil, keys, nil},
+		{"another's password only", nil, password, nil},
+		{"empty", damage(""), nil, nil},
+		{"truncated", damage(`{"instance-id": "vm", "ke`), nil, nil},
+		{"wrong type", damage(`{"instance-id": ["vm"]}`), nil, nil},
+		{"nobody's", damage(`{}`), nil, nil},
+		{"too long", damage(`{"instance-id": "vm"}` + strings.Repeat(" ", maxRecord)), nil, nil},
+		{"another case", damage(`{"instance-id": "VM"}`), nil, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := Store{filepath.Join(t.TempDir(), "store")}
+			write0(t, filepath.Join(s.Dir, "last-boot.json"), "{}") // is not its affair
+			if tt.mine != nil {
+				tt.mine(t, s, "vm")
+			}
+			if tt.anothers != nil {
+				tt.anothers(t, s, "clone")
+			}
+			before := dir(t, s)
+			must(t, s.Forget("vm"))
+			left := dir(t, s)
+			delete(left, "last-boot.json")
+			want := map[string]string{}
+			for _, name := range tt.left {
+				want[name] = before[name]
+			}
+			if diff := cmp.Diff(want, left); diff != "" {
+				t.Errorf("-want +left:\n%s", diff)
+			}
+			must(t, s.Forget("vm"))
+		})
+	}
+	if err := (Store{filepath.Join(t.TempDir(), "missing")}).Forget("vm"); err != nil {
+		t.Error(err)
+	}
+}
+
+// What a killed write left beside a record may hold as much of another instance.
+func TestForgetUnfinished(t *testing.T) {
+	s := Store{t.TempDir()}
+	must(t, s.RecordKeys("clone", Keys{oldKey}, nil))
+	write0(t, filepath.Join(s.Dir, "."+keysFile+".tmp-1"), `{"instance-id": "clone"}`)
+	write0(t, filepath.Join(s.Dir, "."+passwordFile+".tmp-1"), `{"instance-id": "clone"}`)
+	must(t, s.RecordPassword("clone", "secret"))
+	must(t, s.Forget("vm"))
+	if diff := cmp.Diff(map[string]string{}, dir(t, s)); diff != "" {
+		t.Errorf("-want +left:\n%s", diff)
+	}
+}
+
+// Whatever stands in a record's place goes, and where it leads to stays; one that
+// does not go keeps the others from nothing.
+func TestForgetHostile(t *testing.T) {
+	s := Store{t.TempDir()}
+	theirs := filepath.Join(t.TempDir(), "theirs")
+	write0(t, theirs, `{"instance-id": "clone"}`)
+	for _, name := range []string{keysFile, passwordFile} {
+		path := filepath.Join(s.Dir, name)
+		gone := func(t *testing.T) {
+			must(t, s.Forget("vm"))
+			if _, err := os.Lstat(path); !os.IsNotExist(err) {
+				t.Errorf("%s is still there: %v", path, err)
+			}
+		}
+		hostile(t, path, gone)
+		must(t, os.Symlink(theirs, path))
+		gone(t)
+	}
+	if _, err := os.Stat(theirs); err != nil {
+		t.Error(err)
+	}
+	write0(t, filepath.Join(s.Dir, passwordFile, "x"), "")
+	must(t, s.RecordKeys("clone", Keys{oldKey}, nil))
+	want := "cannot remove " + filepath.Join(s.Dir, passwordFile) + ": directory not empty (move away what stands there)"
+	if err := s.Forget("vm"); err == nil || err.Error() != want {
+		t.Errorf("error %v\nwant  %s", err, want)
+	}
+	if _, err := os.Lstat(filepath.Join(s.Dir, keysFile)); !os.IsNotExist(err) {
+		t.Errorf("the keys are still there: %v", err)
+	}
+}
+
+// dir is what the store's directory holds.
+func dir(t *testing.T, s Store) map[string]string {
+	t.Helper()
+	entries, err := os.ReadDir(s.Dir)
+	must(t, err)
+	files := map[string]string{}
+	for _, e := range entries {
+		data, err := os.ReadFile(filepath.Join(s.Dir, e.Name()))
+		must(t, err)
+		files[e.Name()] = string(data)
+	}
+	return files
+}
+
 func TestJob(t *testing.T) {
 	dir := t.TempDir()
 	if _, found, err := ReadJob(dir); found || err != nil {

@@ -81,7 +81,6 @@ func (d *Daemon) Run(ctx context.Context) error {
 	job := d.job(d.progress)
 	job.Deadline = d.Config.Deadline
 	job.Enough = func() bool { return d.lastBoot() != nil }
-	d.forgetOthers()
 	inst, networks, err := job.Fetch(ctx)
 	defer networks.Close()
 	defer func() { // before the connections go
@@ -234,5 +233,9 @@ func (d *Daemon) proclaim(text string) {
 
 // clear takes back what an earlier run left.
 func (d *Daemon) clear() error {
-	return errors.Join(cloudinit.ClearReady(filepath.Join(d.Root, RunDir)), d.removeIssue(), d.want(), nm.ForgetLeases(d.Root))
+	var half error
+	for _, dir := range []string{RunDir, RunDir + "/private", stateDir} {
+		half = errors.Join(half, atomicfile.TidyDir(filepath.Join(d.Root, dir)))
+	}
+	return errors.Join(half, cloudinit.ClearReady(filepath.Join(d.Root, RunDir)), d.removeIssue(), d.want(), nm.ForgetLeases(d.Root))
 }

@@ -30,7 +30,7 @@ func lock(root string) (unlock func(), err error) {
 	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("cannot lock: %w", err)
+		return nil, atomicfile.Error("lock", path, err)
 	}
 	err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
 	if err != nil {

@@ -45,9 +45,9 @@ func fromVR(inst *datasource.Instance) *source {
 // fromLastBoot is the copy, where the virtual router has not answered. It says so
 // where an operator looks.
 func (d *Daemon) fromLastBoot(silent error) *source {
-	d.forgetOthers()
 	last := d.lastBoot()
 	if last == nil {
+		d.forgetOther()
 		return nil
 	}
 	text := fmt.Sprintf("going on with the data of the last boot, fetched at %s: %v", last.Fetched.UTC().Format(time.DateTime+" MST"), silent)
@@ -65,18 +65,21 @@ func (d *Daemon) lastBoot() *lastboot.Copy {
 	return last
 }
 
-// forgetOthers forgets all that we know on a disk that has become another
-// machine's. Before the devices are there, it may not show yet.
-func (d *Daemon) forgetOthers() {
+// forgetOther forgets all that we know on a disk that has become another machine's:
+// here where the virtual router does not say which instance it is, otherwise see
+// keep.
+func (d *Daemon) forgetOther() {
 	dir := filepath.Join(d.Root, stateDir)
 	last, err := lastboot.Load(dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	if errors.Is(err, fs.ErrNotExist) {
 		return
-	case err != nil:
+	}
+	if err != nil {
 		d.Log.Warn(err)
 		return
-	case last.Machine.Is(d.Root) != lastboot.No:
+	}
+	if last.Machine.Is(d.Root) != lastboot.No {
+		d.Log.Warn("the data of the last boot cannot be used: it is not known whether this is the same machine")
 		return
 	}
 	d.Log.Warn("this disk was another machine's: what is known of that one is removed (" + stateDir + ")")
@@ -90,8 +93,8 @@ func (d *Daemon) forgetOthers() {
 }
 
 // keep keeps the data for the next boot, and forgets what was another instance's.
+// That of the same one stays, also where a NIC or a hypervisor was replaced.
 func (d *Daemon) keep(from *source) {
-	d.forgetOthers()
 	last := d.lastBoot()
 	store := credentials.Store{Dir: filepath.Join(d.Root, stateDir)}
 	if err := store.Forget(from.Instance.ID); err != nil {

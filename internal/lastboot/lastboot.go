@@ -49,7 +49,7 @@ func Load(dir string) (*Copy, error) {
 		return nil, fmt.Errorf("there is no data of the last boot in %s: %w", dir, fs.ErrNotExist)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the data of the last boot: %s: %s", path, rootfs.Reason(err))
+		return nil, fmt.Errorf("cannot read the data of the last boot: %s: %s (it may be removed)", path, rootfs.Reason(err))
 	}
 	var c Copy
 	if json.Unmarshal(data, &c) != nil || c.Machine == (Machine{}) || c.Instance == nil || c.Instance.ID == "" {

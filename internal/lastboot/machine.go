@@ -32,7 +32,7 @@ func This(root, device string) Machine {
 // Answer says whether a machine is a certain one.
 type Answer int
 
-// The answers. Unknown is what there is to say before a device has appeared.
+// The answers. No may become Yes where a device appears late.
 const (
 	Unknown Answer = iota
 	Yes
@@ -42,8 +42,11 @@ const (
 // Is says whether the machine below root is m.
 func (m Machine) Is(root string) Answer {
 	if m.UUID != "" {
-		if m.UUID == productUUID(root) {
+		switch productUUID(root) {
+		case m.UUID:
 			return Yes
+		case "":
+			return Unknown
 		}
 		return No
 	}

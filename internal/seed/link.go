@@ -29,7 +29,7 @@ func place(target, link string) (kept string, err error) {
 	case errors.Is(err, fs.ErrNotExist):
 		// symlink(2) is atomic and fails if something appeared meanwhile.
 		if err := os.Symlink(target, link); err != nil {
-			return "", fmt.Errorf("cannot link %s: %w", link, err)
+			return "", atomicfile.Error("link", link, err)
 		}
 		return "", atomicfile.SyncDir(filepath.Dir(link))
 	}
@@ -85,7 +85,7 @@ func standIn(target, base string) (string, error) {
 			return name, nil
 		}
 		if !errors.Is(err, fs.ErrExist) {
-			return "", err
+			return "", atomicfile.Error("link", name, err)
 		}
 		if got, err := os.Readlink(name); err == nil && got == target {
 			return name, nil

@@ -90,7 +90,7 @@ func (s Store) Write(inst *datasource.Instance) (kept string, err error) {
 func (s Store) generation(inst *datasource.Instance) (name string, err error) {
 	dir, err := os.MkdirTemp(s.generations(), "")
 	if err != nil {
-		return "", fmt.Errorf("cannot create a directory in %s: %w", s.generations(), err)
+		return "", atomicfile.Error("create a directory in", s.generations(), err)
 	}
 	if err := atomicfile.PrivateDir(dir); err != nil {
 		return "", err

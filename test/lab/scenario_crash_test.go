@@ -1,0 +1,655 @@
+package lab_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/sirupsen/logrus"
+	"go.yaml.in/yaml/v3"
+	"golang.org/x/sys/unix"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/datasource"
+	"github.com/nm-cloud-seed/nm-cloud-seed/datasource/cloudstack/vrtest"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/config"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/credentials"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/seed"
+	"github.com/nm-cloud-seed/nm-cloud-seed/test/lab"
+)
+
+// Nothing is half-written: what a run leaves that is killed, or has no room.
+
+// serviceEnv makes this test binary the service, which may kill itself some time
+// after it tells systemd something, or begins to write the copy after that: "30us
+// READY=1". A file is written in less time than another process needs to notice.
+const serviceEnv = "LAB_TEST_SERVICE"
+
+func TestMain(m *testing.M) {
+	service, set := os.LookupEnv(serviceEnv)
+	if !set {
+		os.Exit(m.Run())
+	}
+	log := logrus.New()
+	cfg := config.Default()
+	cfg.Platform, cfg.Deadline = config.PlatformCloudStack, 10*time.Second
+	after, moment, _ := strings.Cut(service, " ")
+	d := daemon.Daemon{Log: log, Config: cfg, Notify: func(state string) {
+		if state == moment || state == "READY=1" && moment == copying {
+			before, _ := filepath.Glob(copying)
+			go dieAfter(after, moment, before)
+		}
+	}}
+	if err := d.Run(context.Background()); err != nil {
+		log.Error(err)
+		os.Exit(1)
+	}
+}
+
+// The moments. copying is a pattern.
+const (
+	fetched = "STATUS=fetched the metadata"
+	copying = credentials.DefaultDir + "/.last-boot.json.*"
+
+	lastBootFile = credentials.DefaultDir + "/last-boot.json"
+)
+
+// dieAfter does not sleep, which is never exact. before are the unfinished copies that
+// earlier runs have left.
+func dieAfter(text, moment string, before []string) {
+	d, _ := time.ParseDuration(text)
+	for moment == copying {
+		temps, _ := filepath.Glob(copying)
+		if slices.ContainsFunc(temps, func(f string) bool { return !slices.Contains(before, f) }) {
+			break
+		}
+	}
+	for began := time.Now(); time.Since(began) < d; {
+	}
+	_ = unix.Kill(os.Getpid(), unix.SIGKILL)
+}
+
+// service is a run in a process of its own.
+func (s *scenario) service(ctx context.Context, dies string) (cmd *exec.Cmd, said *bytes.Buffer) {
+	cmd = s.Command(ctx, "/proc/self/exe")
+	cmd.Env = append(cmd.Env, serviceEnv+"="+dies)
+	said = new(bytes.Buffer)
+	cmd.Stderr = said
+	return cmd, said
+}
+
+// ends is a run that nobody kills, and which has to end soon. The error is what it
+// said last.
+func (s *scenario) ends() (said string, err error) {
+	s.Helper()
+	ctx, cancel := context.WithTimeout(s.Context(), 20*time.Second)
+	defer cancel()
+	cmd, out := s.service(ctx, "")
+	if err = cmd.Run(); ctx.Err() != nil {
+		s.Fatalf("the run hangs:\n%s", out)
+	}
+	said = out.String()
+	if err != nil {
+		lines := strings.Split(strings.TrimSpace(said), "\n")
+		err = errors.New(lines[len(lines)-1])
+	}
+	return said, err
+}
+
+// edition is what the VR has for the VM at a time.
+type edition struct {
+	name string
+	vm   *vrtest.VM
+	inst datasource.Instance
+}
+
+// edition differs from every other in nearly all keys and each line of its
+// user-data.
+func (s *scenario) edition(name string) edition {
+	vm := vrtest.Example(instance, s.ClientAddr(0))
+	for i := range 20 {
+		vm.Set(fmt.Sprintf("zz-key-%02d", i), strings.Repeat("value ", i))
+	}
+	for i, key := range vm.Metadata {
+		if key.Name != "instance-id" && key.Name != "vm-id" && key.Name != "local-ipv4" {
+			vm.Metadata[i].Value += "-" + name
+		}
+	}
+	publicKeys(name)(vm)
+	line := "# this is edition " + name + "\n"
+	vm.UserData = []byte("#!/bin/sh\n" + strings.Repeat(line, 300_000/len(line)))
+	e := edition{name, vm, datasource.Instance{
+		ID: instance, Metadata: map[string]string{}, UserData: vm.UserData, Origin: datasource.Origin{Domain: "cs2cloud.internal"},
+	}}
+	for _, key := range vm.Metadata {
+		e.inst.Metadata[key.Name] = key.Value
+	}
+	return e
+}
+
+// crash is a VM whose VR changes its mind from run to run.
+type crash struct {
+	*scenario
+	vr       *vrtest.VR
+	editions []edition
+}
+
+// crash starts with cloud-init done, so that a run ends by itself, and with SSH keys
+// applied, so that others have to be handed over.
+func (s *scenario) crash() *crash {
+	s.Helper()
+	s.guest(sid)
+	users := read("/etc/passwd") // by a link, the host's
+	s.must(os.Remove("/etc/passwd"))
+	s.must(os.WriteFile("/etc/passwd", []byte(users+"debian:x:1000:1000::/home/debian:/bin/sh\n"), 0o644))
+	s.must(os.MkdirAll("/run/cloud-init", 0o755))
+	s.done(true)
+	c := &crash{s, vrtest.New(), []edition{s.edition("a"), s.edition("other")}}
+	s.serve(0, s.VRAddr(0), c.vr)
+	s.servePasswords(0, s.VRAddr(0), c.vr)
+	return c
+}
+
+// done says whether cloud-init is done.
+func (s *scenario) done(yes bool) {
+	s.Helper()
+	const file = "/run/cloud-init/result.json"
+	if err := os.Remove(file); !errors.Is(err, fs.ErrNotExist) {
+		s.must(err)
+	}
+	if yes {
+		s.must(os.WriteFile(file, nil, 0o644))
+	}
+}
+
+// serves changes what the VR has. cloud-init has applied what it had before.
+func (c *crash) serves(e edition) {
+	c.vr.SetVM(c.ClientAddr(0), e.vm)
+	_ = os.MkdirAll(instances+"/"+instance+"/sem", 0o755)
+	_ = os.WriteFile(instances+"/"+instance+"/sem/config_ssh", nil, 0o644) // or there is no room for cloud-init, too
+}
+
+// seeds runs the service to its end and expects an edition.
+func (c *crash) seeds(e edition) (said string) {
+	c.Helper()
+	c.serves(e)
+	said, err := c.ends()
+	if err != nil {
+		c.Fatalf("edition %s: %v", e.name, err)
+	}
+	if got := c.seen(); got != e.name {
+		c.Errorf("the seed is edition %q, not %s", got, e.name)
+	}
+	return said
+}
+
+// seen is the edition that cloud-init reads, "" if there is none.
+func (c *crash) seen() string {
+	c.Helper()
+	meta, err := os.ReadFile(daemon.SeedLink + "/meta-data")
+	user, err2 := os.ReadFile(daemon.SeedLink + "/user-data")
+	if missing(err) && missing(err2) {
+		return ""
+	}
+	c.must(errors.Join(err, err2))
+	for _, e := range c.editions {
+		if bytes.Equal(user, e.inst.UserData) && bytes.Equal(meta, seed.MetaData(&e.inst)) {
+			return e.name
+		}
+	}
+	c.Fatalf("the seed is no edition alone: user-data has %d bytes, meta-data is\n%s", len(user), meta)
+	return ""
+}
+
+func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) }
+
+// whole checks all other files that a run writes, for those who read them after it.
+func (c *crash) whole() {
+	c.Helper()
+	for path, check := range map[string]func(data []byte) error{
+		daemon.StatePath: func(data []byte) error { return json.Unmarshal(data, new(daemon.State)) },
+		dropInFile:       func(data []byte) error { return yaml.Unmarshal(data, new(map[string]any)) },
+		daemon.RunDir + "/private/leases/*": func(data []byte) error {
+			if !bytes.HasSuffix(data, []byte("\nDOMAINNAME=cs2cloud.internal\n")) {
+				return errors.New("it has no end")
+			}
+			return nil
+		},
+		lastBootFile:   c.copied,
+		records["ssh"]: func(data []byte) error { return json.Unmarshal(data, new(map[string]any)) },
+	} {
+		paths, err := filepath.Glob(path) // without those whose name begins with a dot
+		c.must(err)
+		for _, path := range paths {
+			if unfinished.MatchString(path) {
+				continue
+			}
+			data, err := os.ReadFile(path)
+			if err == nil {
+				err = check(data)
+			}
+			if err != nil {
+				c.Fatalf("%s: %v: %.200q", path, err, data)
+			}
+		}
+	}
+}
+
+// copied checks the copy of an edition.
+func (c *crash) copied(data []byte) error {
+	var file struct{ Instance datasource.Instance }
+	if err := json.Unmarshal(data, &file); err != nil {
+		return err
+	}
+	for _, e := range c.editions {
+		if cmp.Equal(e.inst.Metadata, file.Instance.Metadata) && bytes.Equal(e.inst.UserData, file.Instance.UserData) {
+			return nil
+		}
+	}
+	return errors.New("it is no edition alone")
+}
+
+var (
+	unfinished = regexp.MustCompile(`\.tmp-`)
+	generation = regexp.MustCompile(`seed\.d/\d+`)
+)
+
+// files are those that a run leaves.
+func (c *crash) files() (names []string) {
+	c.Helper()
+	for _, dir := range []string{daemon.RunDir, "/var/lib/cloud", credentials.DefaultDir, "/run/issue.d"} {
+		err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+			names = append(names, path)
+			return err
+		})
+		if !errors.Is(err, fs.ErrNotExist) {
+			c.must(err)
+		}
+	}
+	return names
+}
+
+// What a kill has hit.
+const (
+	beforeStart = "before it said anything"
+	beforeFetch = "before the metadata was there"
+	beforeReady = "between the metadata and READY"
+	afterReady  = "after READY"
+	afterItsEnd = "after its end"
+
+	twoGenerations = "with a second generation" // these two besides
+	unfinishedFile = "in the middle of a file"
+)
+
+// hit says what a run had achieved when it was killed.
+func (c *crash) hit(pid int) string {
+	c.Helper()
+	var state daemon.State
+	c.must(json.Unmarshal([]byte(read(daemon.StatePath)), &state))
+	fetched := slices.ContainsFunc(state.Steps, func(s daemon.Step) bool { return s.Name == "metadata" })
+	switch {
+	case state.Process.ID != pid:
+		return beforeStart
+	case state.Ended != nil:
+		return afterItsEnd
+	case state.Phase == daemon.Ready:
+		return afterReady
+	case fetched:
+		return beforeReady
+	}
+	return beforeFetch
+}
+
+// linked waits for the end of a run. All the time there is a seed, also for less
+// than it takes to kill.
+func (c *crash) linked(cmd *exec.Cmd) {
+	c.Helper()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait() // it was killed
+	}()
+	for {
+		if _, err := os.Readlink(daemon.RunDir + "/seed"); err != nil {
+			c.Fatalf("a moment without a seed: %v", err)
+		}
+		select {
+		case <-ended:
+			return
+		default:
+		}
+	}
+}
+
+// generations is how many there are.
+func (c *crash) generations() int {
+	entries, _ := os.ReadDir(daemon.RunDir + "/seed.d")
+	return len(entries)
+}
+
+// toReady is what the last run has needed to be ready when it had the metadata.
+func (c *crash) toReady() time.Duration {
+	c.Helper()
+	state, err := daemon.ReadState("")
+	c.must(err)
+	last := state.Steps[len(state.Steps)-2:]
+	if last[0].Name != "metadata" || last[1].Name != "seed" {
+		c.Fatalf("steps: %v", state.Steps)
+	}
+	return time.Duration((last[1].At - last[0].At) * float64(time.Millisecond))
+}
+
+// The service is killed at random moments: one in four of the whole run, the others
+// from the fetch on, where it writes. At first its connection is bound to it; later it
+// hands it over or goes on with an earlier run's.
+func TestKilled(t *testing.T) {
+	start(t, lab.Config{}, func(s *scenario) {
+		const (
+			kills   = 300
+			writing = time.Millisecond // is what the seed takes
+		)
+		c := s.crash()
+		began := time.Now()
+		for _, e := range c.editions {
+			c.seeds(e)
+		}
+		whole := time.Since(began) / 2
+		toReady := c.toReady()
+		want := c.files()
+		_, err := s.Nmcli(s.Context(), "connection", "delete", "nm-cloud-seed eth0")
+		s.must(err)
+
+		randomSeed := uint64(time.Now().UnixNano())
+		random := rand.New(rand.NewPCG(randomSeed, 0))
+		hits, before := map[string]int{}, want
+		for round := range kills {
+			if round == 0 || round == kills*2/3 {
+				s.done(round > 0)
+			}
+			old, e := c.editions[0], c.editions[1]
+			if c.seen() == e.name {
+				old, e = e, old
+			}
+			c.serves(e)
+			after := func(most time.Duration) time.Duration { return time.Duration(random.Int64N(int64(most))) }
+			dies, within := "", after(whole*5/4)
+			switch round % 4 {
+			case 1:
+				dies = after(toReady).String() + " " + fetched
+			case 2:
+				dies = after(writing).String() + " " + fetched
+			case 3:
+				dies = after(writing/2).String() + " " + copying
+			}
+			if dies != "" { // but may miss the moment
+				within = whole * 3
+			}
+			cmd, _ := s.service(s.Context(), dies)
+			s.must(cmd.Start())
+			timer := time.AfterFunc(within, func() { _ = cmd.Process.Kill() })
+			if round%4 == 2 {
+				c.linked(cmd)
+			} else {
+				_ = cmd.Wait() // it was killed
+			}
+			timer.Stop()
+
+			hit, got := c.hit(cmd.Process.Pid), c.seen()
+			isNew, isOld := got == e.name && hit != beforeStart && hit != beforeFetch, got == old.name && hit != afterReady && hit != afterItsEnd
+			if !isNew && !isOld {
+				s.Fatalf("kill %d, %s: the seed is edition %q; the old one is %s, the new one %s", round, hit, got, old.name, e.name)
+			}
+			c.whole()
+			hits[hit]++
+			left := c.files()
+			if c.generations() > 1 {
+				hits[twoGenerations]++
+			}
+			if slices.ContainsFunc(left, func(f string) bool { return unfinished.MatchString(f) && !slices.Contains(before, f) }) {
+				hits[unfinishedFile]++
+			}
+			before = left
+		}
+		s.Logf("a run takes %v; random seed %d; of %d kills there were %v", whole, randomSeed, kills, hits)
+		if hits[beforeReady] < 20 {
+			s.Errorf("only %d kills were %s: the test shows little", hits[beforeReady], beforeReady)
+		}
+
+		// What a kill leaves in the middle of each file, which few of them hit.
+		for _, path := range []string{daemon.StatePath, dropInFile, records["ssh"], records["set_passwords"], lastBootFile, daemon.RunDir + "/private/ssh-keys.json"} {
+			temp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".tmp-1")
+			s.must(os.WriteFile(temp, []byte("{"), 0o600))
+		}
+		for _, e := range c.editions {
+			c.seeds(e)
+		}
+		if diff := cmp.Diff(want, c.files(), cmp.Transformer("generation", func(name string) string {
+			return generation.ReplaceAllString(name, "seed.d/N")
+		})); diff != "" {
+			s.Errorf("what the kills have left (-want +got):\n%s", diff)
+		}
+		out, err := s.Nmcli(s.Context(), "-g", "NAME", "connection")
+		s.must(err)
+		if got := strings.Fields(strings.Replace(out, "lo\n", "", 1)); !slices.Equal(got, []string{"nm-cloud-seed", "eth0"}) {
+			s.Errorf("connections:\n%s", out)
+		}
+	})
+}
+
+// room leaves this many pages and files free in /run, or enough if negative.
+func (s *scenario) room(pages, files int) {
+	s.Helper()
+	var now unix.Statfs_t
+	s.must(unix.Statfs("/run", &now))
+	blocks, inodes := now.Blocks-now.Bfree+uint64(pages), now.Files-now.Ffree+uint64(files)
+	if pages < 0 {
+		blocks = 64 << 20 / uint64(now.Bsize)
+	}
+	if files < 0 {
+		inodes = 10000
+	}
+	s.must(unix.Mount("", "/run", "", unix.MS_REMOUNT|unix.MS_NOSUID|unix.MS_NODEV, fmt.Sprintf("nr_blocks=%d,nr_inodes=%d", blocks, inodes)))
+}
+
+// tries is a run that may fail, then says all of these, and leaves the old seed.
+func (c *crash) tries(e edition, says ...string) (seeded bool) {
+	c.Helper()
+	c.serves(e)
+	old := c.seen()
+	said, err := c.ends()
+	got := c.seen()
+	c.whole()
+	switch {
+	case err == nil && got != e.name:
+		c.Errorf("a run has succeeded, and the seed is edition %q, not %s:\n%s", got, e.name, said)
+	case err != nil && got != old:
+		c.Errorf("a run has failed, and the seed is edition %q, not %q:\n%s", got, old, said)
+	}
+	if err != nil {
+		c.lacks(err.Error(), says)
+	}
+	return err == nil
+}
+
+// lacks fails if a text does not say all of these.
+func (c *crash) lacks(text string, says []string) {
+	c.Helper()
+	for _, what := range says {
+		if !strings.Contains(strings.ToLower(text), strings.ToLower(what)) {
+			c.Errorf("it does not say %q, but: %s", what, text)
+		}
+	}
+}
+
+// The reasons, and what to do about them.
+var (
+	noRoom     = []string{"no space left on device", "free some space on that file system"}
+	isReadOnly = []string{"read-only file system", "remount that file system read-write"}
+	isNoDir    = []string{"not a directory", "remove what stands in the directory's place"}
+)
+
+// /run is full from the start, or becomes full at any step of a run.
+func TestRunFull(t *testing.T) {
+	start(t, lab.Config{}, func(s *scenario) {
+		c, seen := s.crash(), map[string]int{}
+		try := func(pages, files int) { // left
+			s.room(-1, -1)
+			s.must(os.RemoveAll(daemon.RunDir))
+			s.room(pages, files)
+			says := noRoom
+			if pages == 0 { // NetworkManager has no room for the connection, and its own words
+				says = noRoom[:1]
+			}
+			first := c.tries(c.editions[0], says...)
+			s.room(-1, -1)
+			c.seeds(c.editions[0])
+			s.room(pages, files)
+			second := c.tries(c.editions[1], noRoom...)
+			seen[fmt.Sprintf("first %t, second %t", first, second)]++
+		}
+		for _, pages := range []int{0, 1, 2, 3, 4, 6, 10, 40, 72, 74, 75, 76, 77, 78, 80, 90} {
+			try(pages, -1)
+		}
+		for files := range 15 {
+			try(-1, files)
+		}
+		s.Logf("seeded: %v", seen)
+		for _, kind := range []string{"first false, second false", "first true, second true"} {
+			if seen[kind] < 5 {
+				s.Errorf("%s: only %d times: the test shows little", kind, seen[kind])
+			}
+		}
+	})
+}
+
+// readOnly remounts a directory.
+func (s *scenario) readOnly(dir string) {
+	s.Helper()
+	s.must(unix.Mount(dir, dir, "", unix.MS_BIND, ""))
+	s.must(unix.MountSetattr(unix.AT_FDCWD, dir, 0, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}))
+}
+
+// full replaces a directory by one on a file system that holds no more files, or,
+// if there are some, no more data.
+func (s *scenario) full(dir string) {
+	s.Helper()
+	s.must(os.MkdirAll(dir, 0o755))
+	s.must(unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=0755,nr_inodes=1"))
+}
+
+func (s *scenario) file(path string) {
+	s.Helper()
+	s.must(os.MkdirAll(filepath.Dir(path), 0o755))
+	s.must(os.WriteFile(path, []byte("a file"), 0o644))
+}
+
+// What is wrong with /var/lib/cloud when a run begins, where there is edition "a"
+// as ours, as somebody else's, or nothing.
+func TestNoSeedDirectory(t *testing.T) {
+	ours := func(c *crash) { c.seeds(c.editions[0]) }
+	foreign := func(c *crash) { c.must(seed.WriteDir(daemon.SeedLink, &c.editions[0].inst)) }
+	for _, tt := range []struct {
+		name   string
+		before func(c *crash)
+		cause  func(c *crash)
+		what   string   // the error says; "" for a run that seeds
+		why    []string // it says as well
+	}{
+		{"missing", nil, func(c *crash) { c.must(os.RemoveAll("/var/lib/cloud")) }, "", nil},
+		{"read-only, with our link", ours, func(c *crash) { c.readOnly("/var/lib/cloud") }, "", nil},
+		{"read-only, with a seed", foreign, func(c *crash) { c.readOnly("/var/lib/cloud") }, "cannot keep what stands at /var/lib/cloud/seed/cs aside", isReadOnly},
+		{"read-only", nil, func(c *crash) { c.readOnly("/var/lib/cloud") }, "cannot create directory /var/lib/cloud/seed", isReadOnly},
+		{"read-only, with seed", nil, func(c *crash) {
+			c.must(os.MkdirAll("/var/lib/cloud/seed", 0o755))
+			c.readOnly("/var/lib/cloud")
+		}, "cannot link /var/lib/cloud/seed/cs", isReadOnly},
+		{"missing, and /var/lib read-only", nil, func(c *crash) {
+			c.must(os.RemoveAll("/var/lib/cloud"))
+			c.readOnly("/var/lib")
+		}, "cannot create directory /var/lib/cloud", isReadOnly},
+		{"full", nil, func(c *crash) { c.full("/var/lib/cloud") }, "cannot create directory /var/lib/cloud/seed", noRoom},
+		{"full, with seed", nil, func(c *crash) { c.full("/var/lib/cloud/seed") }, "cannot link /var/lib/cloud/seed/cs", noRoom},
+		{"a file", nil, func(c *crash) {
+			c.must(os.RemoveAll("/var/lib/cloud"))
+			c.file("/var/lib/cloud")
+		}, "cannot create directory /var/lib/cloud", isNoDir},
+		{"seed is a file", nil, func(c *crash) { c.file("/var/lib/cloud/seed") }, "cannot create directory /var/lib/cloud/seed", isNoDir},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			start(t, lab.Config{}, func(s *scenario) {
+				c := s.crash()
+				c.serves(c.editions[1])
+				if tt.before != nil {
+					tt.before(c)
+				}
+				tt.cause(c)
+				says := append([]string{"cannot write the seed: " + tt.what}, tt.why...)
+				seeded := c.tries(c.editions[1], says...)
+				if seeded != (tt.what == "") {
+					s.Errorf("seeded: %t", seeded)
+				}
+				if seeded {
+					return
+				}
+				state, err := daemon.ReadState("")
+				s.must(err)
+				c.lacks(state.Error, says)
+				c.lacks(read("/run/issue.d/nm-cloud-seed.issue"), says)
+			})
+		})
+	}
+}
+
+// What is wrong with our own state: it costs no seed. Where it cannot be written,
+// the journal says so.
+func TestNoStateDirectory(t *testing.T) {
+	const dir = credentials.DefaultDir
+	for _, tt := range []struct {
+		name  string
+		cause func(c *crash)
+		says  []string // in the journal; nil for nothing
+	}{
+		{"missing", func(c *crash) { c.must(os.RemoveAll(dir)) }, nil},
+		{"read-only", func(c *crash) { c.readOnly(dir) }, isReadOnly},
+		{"missing, and /var/lib read-only", func(c *crash) {
+			c.must(os.RemoveAll(dir))
+			c.readOnly("/var/lib")
+		}, isReadOnly},
+		{"full", func(c *crash) { c.full(dir) }, noRoom},
+		{"a file", func(c *crash) {
+			c.must(os.RemoveAll(dir))
+			c.file(dir)
+		}, isNoDir},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			start(t, lab.Config{}, func(s *scenario) {
+				c := s.crash()
+				c.seeds(c.editions[0])
+				record := read(records["ssh"])
+				c.serves(c.editions[1])
+				tt.cause(c)
+				said := c.seeds(c.editions[1])
+				c.whole()
+				if c.lacks(said, tt.says); tt.says == nil && strings.Contains(said, dir) {
+					s.Errorf("it complains:\n%s", said)
+				}
+				if tt.name == "read-only" && read(records["ssh"]) != record {
+					s.Error("the record has changed")
+				}
+			})
+		})
+	}
+}
