@@ -67,7 +67,7 @@ func (u *Units) Plan(o Ordering) Plan {
 	case !u.Started(networkManager):
 		return none.note("nothing to do: %s is not started at boot", networkManager)
 	}
-	linked := Plan{Ordering: o, Files: u.links()}
+	linked := Plan{Ordering: o}.with(u.links()...).with(u.noSearch()...)
 	if !u.needsChange() {
 		return u.checked(linked.note("the order is right already"))
 	}

@@ -21,7 +21,7 @@ func enabled(name string) string { return etc + "multi-user.target.wants/" + nam
 func TestPlan(t *testing.T) {
 	const run = "[Service]\nExecStart=/bin/true\n"
 	const wants = "cloud-init.target.wants/nm-cloud-seed"
-	links := []string{wants + "-cleanup.service", wants + "-heal.service", wants + "-ssh-keys.service", wants + ".service"}
+	links := []string{"cloud-init-local.service.d/nm-cloud-seed.conf", wants + "-cleanup.service", wants + "-heal.service", wants + "-ssh-keys.service", wants + ".service"}
 	moved := append([]string{"cloud-init-main.service.d/nm-cloud-seed.conf", "cloud-init-network.service.d/nm-cloud-seed.conf"}, links...)
 	rhel := "[Unit]\nDefaultDependencies=no\nAfter=cloud-init-local.service NetworkManager.service\nBefore=network-online.target\nConflicts=shutdown.target\nBefore=shutdown.target\n" + run
 	for _, tt := range []struct {

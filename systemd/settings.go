@@ -43,6 +43,19 @@ func (u *Units) settings() []File {
 	return all
 }
 
+// noSearch leaves the search for the virtual router to us. Since cloud-init 25.2,
+// its local stage, which comes before us, has a search and a DHCP client of its own.
+func (u *Units) noSearch() []File {
+	n := u.unit(localStage)
+	if n == nil {
+		return nil
+	}
+	return []File{{
+		Name: n.id + ".d/" + dropinName,
+		Text: "# Made by nm-cloud-seed-generator(8).\n[Service]\nExecStartPre=-/usr/bin/nm-cloud-seed no-search\n",
+	}}
+}
+
 // knowsEarly says whether systemd knows the class, by a unit that is as old.
 func (u *Units) knowsEarly() bool {
 	return slices.ContainsFunc(u.dirs, func(d *dir) bool { return d.files["capsule@.service"] != nil })

@@ -39,6 +39,7 @@ const (
 	healService    = "nm-cloud-seed-heal.service"
 	networkManager = "NetworkManager.service"
 	cloudTarget    = "cloud-init.target"
+	localStage     = "cloud-init-local.service"
 	hotplugSocket  = "cloud-init-hotplugd.socket"
 )
 

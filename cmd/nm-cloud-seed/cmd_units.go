@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/atomicfile"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/cloudinit"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
 	"github.com/nm-cloud-seed/nm-cloud-seed/nm"
@@ -21,6 +22,14 @@ func placeLeaseCommand() *cobra.Command {
 func cleanupCommand() *cobra.Command {
 	return step("cleanup", "Remove what only cloud-init needed", func(f cloudinit.Files) (string, error) {
 		return "", errors.Join(f.RemoveLease(), cloudinit.TakeBack(daemon.RunDir))
+	})
+}
+
+// noSearchCommand comes before cloud-init's local stage.
+func noSearchCommand() *cobra.Command {
+	return step("no-search", "Tell cloud-init not to look for the virtual router itself", func(f cloudinit.Files) (string, error) {
+		err := atomicfile.MkdirAll(daemon.RunDir, 0o755) // the service's, which is yet to come
+		return "", errors.Join(err, cloudinit.NoSearch(daemon.RunDir))
 	})
 }
 

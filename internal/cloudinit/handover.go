@@ -23,7 +23,7 @@ var hash = regexp.MustCompile(`^\$6\$(rounds=[0-9]+\$)?[./0-9A-Za-z]+\$[./0-9A-Z
 
 const maxHash = 256 // bytes; the longest has 123
 
-// Write puts it where cloud-init reads it, in the place of GiveUp's. It has to
+// Write puts it where cloud-init reads it, in the place of NoSearch's. It has to
 // stay there until the stages that apply it have ended, then Clear removes it.
 // dir is our runtime directory. The error never has the hash in it.
 func (h Handover) Write(dir string) error {

@@ -26,7 +26,7 @@ func TestHandover(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "nm-cloud-seed")
 			path := filepath.Join(dir, dropIn)
-			if err := GiveUp(dir); err != nil { // what was there goes
+			if err := NoSearch(dir); err != nil { // what was there goes
 				t.Fatal(err)
 			}
 			if err := tt.Write(dir); err != nil {

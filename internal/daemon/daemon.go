@@ -215,7 +215,7 @@ func (d *Daemon) leave(ctx context.Context, networks *Networks, held []string) {
 // It says why, and keeps cloud-init from searching once more.
 func (d *Daemon) fail(err error) error {
 	d.tell(func(s *State) { s.Phase, s.Text, s.Error = Failed, err.Error(), err.Error() })
-	if err := cloudinit.GiveUp(filepath.Join(d.Root, RunDir)); err != nil {
+	if err := cloudinit.NoSearch(filepath.Join(d.Root, RunDir)); err != nil {
 		d.Log.WithError(err).Warn("cloud-init will search for the virtual router, too")
 	}
 	d.proclaim(err.Error())

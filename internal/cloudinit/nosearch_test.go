@@ -10,12 +10,12 @@ import (
 	"testing"
 )
 
-func TestGiveUp(t *testing.T) {
+func TestNoSearch(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "nm-cloud-seed")
 	path := filepath.Join(dir, "private/cloud.cfg")
 	for range 2 { // also where it is already
 		old := syscall.Umask(0)
-		err := GiveUp(dir)
+		err := NoSearch(dir)
 		syscall.Umask(old)
 		if err != nil {
 			t.Fatal(err)
@@ -35,7 +35,7 @@ func TestGiveUp(t *testing.T) {
 	if got, want := strings.TrimSpace(string(out)), "{'datasource': {'CloudStack': {'max_wait': 0}}}"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
-	if data, err := os.ReadFile(path); err != nil || !strings.HasPrefix(string(data), "# Written by nm-cloud-seed: ") {
+	if data, err := os.ReadFile(path); err != nil || !strings.HasPrefix(string(data), "# Written by nm-cloud-seed, ") {
 		t.Errorf("no word about who wrote it: %q, %v", data, err)
 	}
 
@@ -52,11 +52,11 @@ func TestGiveUp(t *testing.T) {
 	}
 }
 
-func TestGiveUpFails(t *testing.T) {
+func TestNoSearchFails(t *testing.T) {
 	dir := t.TempDir()
 	put(t, dir, "private", "")
 	want := "cannot create directory " + dir + "/private: not a directory (remove what stands in the directory's place)"
-	if err := GiveUp(dir); err == nil || err.Error() != want {
+	if err := NoSearch(dir); err == nil || err.Error() != want {
 		t.Errorf("error %v\nwant  %s", err, want)
 	}
 	if err := TakeBack(dir); err == nil {

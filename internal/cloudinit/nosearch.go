@@ -14,17 +14,18 @@ const (
 	dropInTarget = "/run/nm-cloud-seed/" + dropIn
 )
 
-// giveUp makes the CloudStack datasource end its own search at once
+// noSearch makes the CloudStack datasource end its own search at once
 // (wait_for_metadata_service in DataSourceCloudStack.py).
-const giveUp = `# Written by nm-cloud-seed: it found no virtual router in time, so that
-# cloud-init need not search for another 120 s, which would hold up the boot.
-# It goes away as soon as there is a seed.
+const noSearch = `# Written by nm-cloud-seed, which looks for the virtual router itself: by its
+# own search, cloud-init would hold up the boot for 120 s if there is none, and
+# take a password that it does not apply. A seed it finds all the same.
 datasource: {CloudStack: {max_wait: 0}}
 `
 
-// GiveUp tells cloud-init not to search for a virtual router itself. dir is our
-// runtime directory, /run/nm-cloud-seed.
-func GiveUp(dir string) error { return writeDropIn(dir, giveUp) }
+// NoSearch tells cloud-init not to search for a virtual router itself: before its
+// local stage, which since 25.2 comes before us, and when we have found none. dir
+// is our runtime directory, /run/nm-cloud-seed.
+func NoSearch(dir string) error { return writeDropIn(dir, noSearch) }
 
 func writeDropIn(dir, text string) error {
 	path := filepath.Join(dir, dropIn)
@@ -34,6 +35,6 @@ func writeDropIn(dir, text string) error {
 	return atomicfile.WriteFile(path, []byte(text), 0o600)
 }
 
-// TakeBack takes GiveUp or Handover.Write back. It is no error if there is nothing
+// TakeBack takes NoSearch or Handover.Write back. It is no error if there is nothing
 // to take back.
 func TakeBack(dir string) error { return atomicfile.Remove(filepath.Join(dir, dropIn)) }
