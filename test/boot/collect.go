@@ -19,6 +19,7 @@ import (
 const (
 	consoleFile = "console"
 	journalFile = "journal"
+	dhcpFile    = "dhcp" // what the DHCP server of the virtual router logged
 	outcomeFile = "outcome.json"
 )
 

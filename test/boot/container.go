@@ -12,10 +12,6 @@ import (
 	"time"
 )
 
-// containerNetns is the lab's own network namespace. Booting in it, rather than
-// giving eth0 away, the lab keeps its NIC, and the boot after next has it, too.
-const containerNetns = "/run/netns/vm"
-
 // nspawn runs systemd-nspawn in a cgroup of its own. There is no machined to
 // register at, and nothing of this machine is copied into the image.
 func (i *image) nspawn(ctx context.Context, output io.Writer, args ...string) (err error) {
@@ -60,10 +56,10 @@ func (i *image) output(ctx context.Context, args ...string) (string, error) {
 	return out.String(), nil
 }
 
-// bootContainer boots the image until it powers off.
-func (i *image) bootContainer(ctx context.Context, console io.Writer, cmdline []string) error {
+// bootContainer boots the image in a network namespace until it powers off.
+func (i *image) bootContainer(ctx context.Context, console io.Writer, netns string, cmdline []string) error {
 	args := []string{
-		"--network-namespace-path=" + containerNetns,
+		"--network-namespace-path=/run/netns/" + netns,
 		// nspawn leaves it out with a network namespace that is not its own.
 		"--capability=CAP_NET_ADMIN",
 		// A console that is a terminal, as a real one, and of which we only see

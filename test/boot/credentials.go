@@ -298,8 +298,8 @@ func powerCuts() []scenario {
 	for _, name := range []string{"first", "second"} {
 		files[guestReport+"/who/"+name+".password"] = passwords[name]
 	}
-	cutAt := func(what, reset string, moment cut, more ...check) boot {
-		b := boot{what: what, cut: &moment, checks: append(more, check{"power cut", wasCut})}
+	cutAt := func(what, reset string, at moment, more ...check) boot {
+		b := boot{what: what, cut: &at, checks: append(more, check{"power cut", wasCut})}
 		if reset != "" {
 			b.vm = serves(reset, "")
 		}
@@ -319,9 +319,9 @@ func powerCuts() []scenario {
 			name: "qemu/bookworm/power-cut", about: "the power fails when a password was served, and when one is applied",
 			suite: "bookworm", virtual: cloudStack, files: files,
 			boots: []boot{
-				cutAt("cut when it was served", "first", cut{request: "send_my_password", times: 2}, passwordRequests(true, 0)),
+				cutAt("cut when it was served", "first", moment{request: "send_my_password", times: 2}, passwordRequests(true, 0)),
 				whole("first boot", "first", 1),
-				cutAt("cut while cloud-init applies a reset", "second", cut{console: "running 'modules:config'"}, passwordRequests(true, 0)),
+				cutAt("cut while cloud-init applies a reset", "second", moment{console: "running 'modules:config'"}, passwordRequests(true, 0)),
 				again(whole("reset", "second", 1)),
 			},
 		},
@@ -330,7 +330,7 @@ func powerCuts() []scenario {
 			suite: "sid", virtual: cloudStack, remove: tried["sid"], files: files,
 			boots: []boot{
 				first,
-				cutAt("cut when a reset is acknowledged", "second", cut{request: "saved_password", times: 1}, passwordRequests(true, 1)),
+				cutAt("cut when a reset is acknowledged", "second", moment{request: "saved_password", times: 1}, passwordRequests(true, 1)),
 				again(whole("reset", "second", 0)),
 			},
 		},

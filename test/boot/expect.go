@@ -64,16 +64,13 @@ var noRouter = regexp.MustCompile(`No virtual router found!|NoDHCPLeaseError`)
 // its network stage asks NetworkManager, which has one if it has a lease by then.
 var worksAlone = slices.DeleteFunc(slices.Clone(works), func(c check) bool { return c.name == "FQDN" })
 
-// own is the same with the package, which leaves it alone.
-var own = slices.Concat(worksAlone, []check{phase(daemon.Idle)})
-
 // goesOn is a boot without an instance that says so. From our service's start to
 // the end of cloud-init's network stage it may take our deadline and patience.
 func goesOn(patience time.Duration) []check {
 	return slices.Concat(
 		[]check{{"ends", ends}, {"ordering", noCycle}, {"shutdown", shutdown}},
 		not(instanceSeen...),
-		[]check{phase(daemon.Failed), {"word of it", saysWhy}, {"deadline", inTime(patience)}},
+		[]check{phase(daemon.Failed), {"word of it", saysWhy}, {"deadline", inTime(patience)}, endsQuietly},
 	)
 }
 

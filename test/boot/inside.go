@@ -99,6 +99,10 @@ func (w *world) run(ctx context.Context, root *os.File, pkg []byte) (err error) 
 		if err := w.build(ctx); err != nil {
 			return err
 		}
+	} else if w.machines {
+		if err := w.part(ctx); err != nil {
+			return err
+		}
 	}
 	if err := w.serve(ctx); err != nil {
 		return err
@@ -112,53 +116,32 @@ func (w *world) run(ctx context.Context, root *os.File, pkg []byte) (err error) 
 	return nil
 }
 
-// networks are those of a scenario. Where the virtual router has a name server,
-// that knows the VM.
-func networks(nics []lab.NIC) []lab.NIC {
-	if len(nics) == 0 {
-		nics = make([]lab.NIC, 1)
-	}
-	for n := range nics {
-		if nics[n].HostRecords == nil {
-			nics[n].HostRecords = records(byte(n), "data-server")
-		}
-	}
-	return nics
-}
-
-// records are the names in network n: the VM's, whichever it is, and these for
-// the virtual router.
-func records(n byte, names ...string) map[string]netip.Addr {
-	vm := netip.AddrFrom4([4]byte{10, 1, n + 1, 100})
-	all := map[string]netip.Addr{hostname: vm, otherHostname: vm}
-	for _, name := range names {
-		all[name] = netip.AddrFrom4([4]byte{10, 1, n + 1, 1})
-	}
-	return all
-}
-
 // serve starts the virtual router's metadata and password servers.
 func (w *world) serve(ctx context.Context) error {
 	if w.scenario.vr != nil {
 		w.scenario.vr(w.vr)
 	}
-	n := w.router
-	metadata, err := w.Listen(n, netip.AddrPortFrom(w.VRAddr(n), 80).String())
-	if err != nil {
-		return err
+	for n := range w.devices() {
+		if n != w.router && !w.machines {
+			continue
+		}
+		metadata, err := w.Listen(n, netip.AddrPortFrom(w.VRAddr(n), 80).String())
+		if err != nil {
+			return err
+		}
+		passwords, err := w.Listen(n, netip.AddrPortFrom(w.VRAddr(n), 8080).String())
+		if err != nil {
+			return err
+		}
+		go w.vr.ServeMetadata(ctx, metadata)
+		go w.vr.ServePasswords(ctx, passwords)
 	}
-	passwords, err := w.Listen(n, netip.AddrPortFrom(w.VRAddr(n), 8080).String())
-	if err != nil {
-		return err
-	}
-	go w.vr.ServeMetadata(ctx, metadata)
-	go w.vr.ServePasswords(ctx, passwords)
 	return nil
 }
 
 // vm is what the virtual router says in a boot.
 func (w *world) vm(b boot) *vrtest.VM {
-	vm := vrtest.Example(instance, w.ClientAddr(w.router))
+	vm := vrtest.Example(instance, w.ClientAddr(w.nicOf(b)))
 	vm.Set("local-hostname", hostname)
 	vm.UserData = []byte(cmp.Or(w.userData, userData+bootCommands))
 	if b.vm != nil {
@@ -175,7 +158,7 @@ func (w *world) boot(ctx context.Context, n int) (ended bool, err error) {
 	if err := w.artifacts.Mkdir(dir, 0o755); err != nil {
 		return false, err
 	}
-	if err := w.powerOn(ctx); err != nil {
+	if err := w.powerOn(ctx, b); err != nil {
 		return false, err
 	}
 	console, err := w.artifacts.Create(path.Join(dir, consoleFile))
@@ -184,9 +167,16 @@ func (w *world) boot(ctx context.Context, n int) (ended bool, err error) {
 	}
 	defer console.Close()
 	if n == 0 || b.vm != nil { // else it is as it was, and what was acknowledged is forgotten
-		w.vr.SetVM(w.ClientAddr(w.router), w.vm(b))
+		w.vr.SetVM(w.ClientAddr(w.nicOf(b)), w.vm(b))
 	}
 	w.vr.ResetLog()
+	sofar := len(w.DHCPLog(w.nicOf(b)))
+	over := func() error { return nil }
+	if b.outage != nil {
+		if over, err = w.breakDown(ctx, dir, *b.outage); err != nil {
+			return false, err
+		}
+	}
 	cmdline := append([]string{"systemd.wants=boot-report.service"}, b.cmdline...)
 	limit := virtualLimit
 	if w.virtual == nil {
@@ -200,10 +190,11 @@ func (w *world) boot(ctx context.Context, n int) (ended bool, err error) {
 	began := time.Now()
 	wasCut := false
 	if w.virtual == nil {
-		err = w.bootContainer(limited, console, cmdline)
+		err = w.bootContainer(limited, console, cmdline, b)
 	} else {
-		wasCut, err = w.bootVirtual(limited, console, cmdline, b.cut)
+		wasCut, err = w.bootVirtual(limited, console, cmdline, dir, b)
 	}
+	err = errors.Join(err, over())
 	o := outcome{Took: time.Since(began), Virtual: w.virtual != nil, Cut: wasCut, Requests: w.requests()}
 	if err != nil {
 		o.Error = err.Error()
@@ -214,40 +205,17 @@ func (w *world) boot(ctx context.Context, n int) (ended bool, err error) {
 	if ctx.Err() != nil {
 		return false, context.Cause(ctx)
 	}
+	if err := w.artifacts.WriteFile(path.Join(dir, dhcpFile), []byte(w.DHCPLog(w.nicOf(b))[sofar:]), 0o644); err != nil {
+		return false, err
+	}
 	return o.Error == "", w.collect(ctx, dir, o)
 }
 
-func (w *world) bootContainer(ctx context.Context, console *os.File, cmdline []string) error {
+func (w *world) bootContainer(ctx context.Context, console *os.File, cmdline []string, b boot) error {
+	netns, _ := w.network(b)
 	// Not the file itself: nspawn waits for its output with epoll, which
 	// files do not support.
-	return w.image.bootContainer(ctx, struct{ io.Writer }{console}, cmdline)
-}
-
-// powerOn makes the NICs what they are when a machine is switched on:
-// NetworkManager leaves them as they are when it ends, and the lab keeps them. A
-// virtual machine's own NICs are behind them.
-func (w *world) powerOn(ctx context.Context) error {
-	var batch string
-	for _, eth := range w.devices() {
-		batch += fmt.Sprintf("link set %s down\naddr flush dev %[1]s\n", eth)
-		if w.virtual != nil {
-			batch += fmt.Sprintf("link set %s up\n", eth)
-		}
-	}
-	cmd := w.Command(ctx, "ip", "-batch", "-")
-	cmd.Stdin = strings.NewReader(batch)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("cannot reset the NICs: %w: %s", err, out)
-	}
-	return nil
-}
-
-// devices are the scenario's NICs.
-func (w *world) devices() (all []string) {
-	for n := range max(1, len(w.nics)) {
-		all = append(all, fmt.Sprintf("eth%d", n))
-	}
-	return all
+	return w.image.bootContainer(ctx, struct{ io.Writer }{console}, netns, cmdline)
 }
 
 var ports = map[vrtest.Port]int{vrtest.MetadataPort: 80, vrtest.PasswordPort: 8080}

@@ -3,6 +3,7 @@ package main
 import (
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/datasource/cloudstack/vrtest"
 	"github.com/nm-cloud-seed/nm-cloud-seed/test/boot/qemu"
@@ -30,7 +31,8 @@ type scenario struct {
 	userData string            // instead of userdata.yaml and bootcmd.yaml
 	nics     []lab.NIC         // the networks, if they are not one usual one
 	router   int               // the NIC in whose network the virtual router is
-	// vr spoils the virtual router, if set.
+	machines bool              // each NIC is another machine's: see boot.on
+	// vr spoils the virtual router, if set. The end of an outage ends that, too.
 	vr    func(*vrtest.VR)
 	boots []boot
 	// doctor are the problems and warnings that the doctor has for the image.
@@ -45,16 +47,26 @@ type boot struct {
 	what    string // "first boot"
 	cmdline []string
 	vm      func(*vrtest.VM) // what the virtual router says from now on; the usual without
-	cut     *cut             // the power fails, at this moment; only of a virtual machine
+	on      int              // the machine that the disk is in, if there are several: the one with this NIC
+	outage  *outage          // how the boot begins
+	cut     *moment          // the power fails; only of a virtual machine
 	checks  []check
 }
 
-// cut is a moment: when the virtual router has got a request of the password
-// protocol so many times, or when the console shows this.
-type cut struct {
+// outage is a virtual router that does not answer.
+type outage struct {
+	network bool    // its DHCP server does not, either
+	end     *moment // nil: not in this boot
+}
+
+// moment is when the virtual router has got a request of the password protocol,
+// or "" for one of metadata, so many times, or when the console shows this; and
+// so long after that.
+type moment struct {
 	request string
 	times   int
 	console string
+	after   time.Duration
 }
 
 // check is one verdict on a boot: nil, or what is wrong.

@@ -63,9 +63,9 @@ func scenarios() []scenario {
 			boots: []boot{{what: "first boot", checks: worksAlone}},
 		},
 		scenario{
-			name: "sid/own", about: "the same with the package, which has nothing to do",
+			name: "sid/own", about: "the same with the package, to which cloud-init leaves the search",
 			suite: "sid", files: map[string]string{"/etc/hosts": dataServer, ourConfig: "[main]\nplatform=cloudstack\n"},
-			boots: []boot{{what: "first boot", checks: own}},
+			boots: []boot{{what: "first boot", checks: seeded}},
 		},
 	)
 	for _, suite := range suites {
@@ -101,6 +101,7 @@ func scenarios() []scenario {
 	}
 	all = append(all, credentialVariants()...)
 	all = append(all, powerCuts()...)
+	all = append(all, identities()...)
 	return append(all, variants()...)
 }
 
@@ -144,16 +145,17 @@ func with(suite string) scenario {
 	}
 }
 
-// temporary has nothing that would bring the network up, but us.
+// onlyOurs is an image with nothing that would bring the network up, but us.
+var onlyOurs = map[string]string{
+	"/etc/cloud/cloud.cfg.d/97-no-network.cfg":        "network: {config: disabled}\n",
+	"/etc/NetworkManager/conf.d/no-auto-default.conf": "[main]\nno-auto-default=*\n",
+}
+
+// temporary is such an image.
 func temporary(suite string) scenario {
 	return scenario{
 		name: suite + "/temporary", about: "no other connection than our temporary one",
-		suite:  suite,
-		remove: tried[suite],
-		files: map[string]string{
-			"/etc/cloud/cloud.cfg.d/97-no-network.cfg":        "network: {config: disabled}\n",
-			"/etc/NetworkManager/conf.d/no-auto-default.conf": "[main]\nno-auto-default=*\n",
-		},
+		suite: suite, remove: tried[suite], files: onlyOurs,
 		boots: []boot{
 			{what: "first boot", cmdline: force, checks: append(slices.Clone(seeded), stays)},
 			{what: "reboot", cmdline: force, checks: append(slices.Clone(again), stays)},

@@ -112,6 +112,10 @@ var (
 			return fmt.Errorf("cloud-init clean failed: %s", brief(r.text("clean.stderr")))
 		case strings.Contains(left, "nm-cloud-seed") || strings.Contains(left, "/seed/cs"):
 			return errors.New("there is something left of ours")
+		case !strings.Contains(r.text("nm-state"), ".lease <=="):
+			return errors.New("there was no lease to be forgotten")
+		case strings.Contains(left, ".lease"): // no other connection had one
+			return errors.New("there is a lease of ours left")
 		}
 		return nil
 	}}

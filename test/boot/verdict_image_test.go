@@ -38,22 +38,30 @@ func TestVariantVerdicts(t *testing.T) {
 			[]map[string]string{{"generator/cloud-init.service": "[Unit]\n"}, {"generator.early/cloud-init-network.service": "[Unit]\n"}, {"generator/cloud-init.target.wants/nm-cloud-seed.service": absent}}},
 		"mount": {mounted, map[string]string{"data": "/dev/vda ext4\n", "data-marker": "kept\n"},
 			[]map[string]string{{"data": "/dev/vda tmpfs\n"}, {"data": absent}, {"data-marker": absent}}},
-		"clean": {nothingLeft, map[string]string{"cleaned": "/var/lib/cloud\n/var/lib/cloud/seed\n"},
-			[]map[string]string{{"cleaned": "/var/lib/cloud\n/var/lib/cloud/seed\n/var/lib/cloud/seed/cs\n"}, {"cleaned": "/var/lib/cloud\n/var/lib/nm-cloud-seed\n"}, {"cleaned": absent}, {"clean.stderr": "exit status 1\n"}}},
+		"clean": {nothingLeft, map[string]string{"cleaned": "/var/lib/cloud\n/var/lib/cloud/seed\n", "nm-state": "==> internal-1-eth0.lease <==\n"},
+			[]map[string]string{{"cleaned": "/var/lib/cloud\n/var/lib/cloud/seed\n/var/lib/cloud/seed/cs\n"}, {"cleaned": "/var/lib/cloud\n/var/lib/nm-cloud-seed\n"}, {"cleaned": absent}, {"clean.stderr": "exit status 1\n"},
+				{"nm-state": "==> timestamps <==\n"}, {"cleaned": "/var/lib/cloud\n/var/lib/NetworkManager/internal-1-eth0.lease\n"}}},
 		"unborn": {unborn, map[string]string{"instance-id": "iid-datasource-none\n"}, []map[string]string{{"instance-id": instance}, {"instance-id": absent}}},
 	} {
-		if err := c.check.judge(sample(t, "good", c.right)); err != nil {
-			t.Errorf("%s: %v", name, err)
+		finds(t, name, c.check, c.right, c.wrong)
+	}
+}
+
+// finds has a check find nothing in a good boot with changes, and something with
+// each one of more.
+func finds(t *testing.T, name string, c check, right map[string]string, wrong []map[string]string) {
+	t.Helper()
+	if err := c.judge(sample(t, "good", right)); err != nil {
+		t.Errorf("%s: %v", name, err)
+	}
+	for _, change := range wrong {
+		changes := maps.Clone(right)
+		if changes == nil {
+			changes = make(map[string]string)
 		}
-		for _, change := range c.wrong {
-			changes := maps.Clone(c.right)
-			if changes == nil {
-				changes = make(map[string]string)
-			}
-			maps.Copy(changes, change)
-			if c.check.judge(sample(t, "good", changes)) == nil {
-				t.Errorf("%s: nothing found with %q", name, change)
-			}
+		maps.Copy(changes, change)
+		if c.judge(sample(t, "good", changes)) == nil {
+			t.Errorf("%s: nothing found with %q", name, change)
 		}
 	}
 }

@@ -74,11 +74,11 @@ func temporaryStays(r *report) error {
 	if err != nil {
 		return err
 	}
-	if !strings.Contains(r.text("nmcli"), "nm-cloud-seed eth0") {
-		return errors.New("there is no connection of ours")
-	}
-	if !slices.Equal(s.Kept, []string{"eth0"}) {
+	if len(s.Kept) != 1 {
 		return fmt.Errorf("the status names %q as kept", s.Kept)
+	}
+	if !strings.Contains(r.text("nmcli"), "nm-cloud-seed "+s.Kept[0]) {
+		return errors.New("there is no connection of ours")
 	}
 	return nil
 }

@@ -114,6 +114,7 @@ func TestSilentChecksCanFail(t *testing.T) {
 		"issue":    {map[string]string{"issue.d/nm-cloud-seed.issue": absent}, "word of it"},
 		"journal":  {map[string]string{journalFile: "Reached target poweroff.target\n"}, "word of it"},
 		"others":   {map[string]string{"failed": "nm-cloud-seed.service x\nssh.service x\n"}, "word of it"},
+		"heal":     {map[string]string{journalFile: "[1.0] systemd[1]: nm-cloud-seed-heal.service: Failed with result 'exit-code'.\n"}, "heal unit"},
 		"deadline": {map[string]string{"units": late.ReplaceAllString(units, "${1}9")}, "deadline"},
 	} {
 		if got := wrong(sample(t, "silent", c.changes), silent); !slices.Contains(got, c.want) {

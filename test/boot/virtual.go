@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/test/boot/qemu"
 )
@@ -44,8 +43,12 @@ func (w *world) build(ctx context.Context) (err error) {
 
 // bootVirtual boots the machine until it powers off, and copies what there is
 // to see from its disk back to the image. After a power cut there is nothing.
-func (w *world) bootVirtual(ctx context.Context, console *os.File, cmdline []string, moment *cut) (wasCut bool, err error) {
+func (w *world) bootVirtual(ctx context.Context, console *os.File, cmdline []string, dir string, b boot) (wasCut bool, err error) {
 	m := w.machine
+	if w.machines {
+		m.NICs = m.NICs[b.on:][:1]
+		m.UUID = []string{instance, otherInstance}[b.on]
+	}
 	// The lab's mounts may hide the path.
 	m.Console = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), console.Fd())
 	m.Append = strings.Join(cmdline, " ")
@@ -53,8 +56,13 @@ func (w *world) bootVirtual(ctx context.Context, console *os.File, cmdline []str
 	if err != nil {
 		return false, err
 	}
-	if moment != nil {
-		if err := w.await(ctx, vm, *moment); err != nil {
+	if b.cut != nil {
+		alive, ended := context.WithCancelCause(ctx)
+		go func() {
+			_, _ = vm.Wait() // again below
+			ended(errors.New("the machine has ended"))
+		}()
+		if err := w.await(alive, dir, *b.cut); err != nil {
 			return false, err
 		}
 		vm.PowerCut()
@@ -67,31 +75,6 @@ func (w *world) bootVirtual(ctx context.Context, console *os.File, cmdline []str
 		fallthrough
 	default:
 		return false, errors.Join(err, w.copyBack(context.WithoutCancel(ctx)))
-	}
-}
-
-// await waits for the moment at which the power fails.
-func (w *world) await(ctx context.Context, vm *qemu.VM, moment cut) error {
-	if moment.console != "" {
-		return vm.Await(ctx, moment.console)
-	}
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for {
-		times := 0
-		for _, r := range w.vr.Requests() {
-			if r.DomURequest == moment.request {
-				times++
-			}
-		}
-		if times >= moment.times {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("cannot wait any longer for %s: %w", moment.request, context.Cause(ctx))
-		case <-tick.C:
-		}
 	}
 }
 
