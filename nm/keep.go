@@ -96,7 +96,7 @@ func (b *bus) keep(ctx context.Context, owner string, w *world, d device) error 
 		return fmt.Errorf("it is permanent already (%s)", file)
 	case !w.handedOver(d):
 		return errors.New("a run that has not ended still holds it, or one that was killed " +
-			"(wait for its end, or after a kill: systemctl restart nm-cloud-seed)")
+			"(wait for its end; after a kill: systemctl restart nm-cloud-seed)")
 	}
 	var result properties
 	_, err := b.call(ctx, owner, profile, gnm.ConnectionInterface+".Update2",

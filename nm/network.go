@@ -23,6 +23,7 @@ import (
 type Network struct {
 	log     logrus.FieldLogger
 	owner   bool
+	patient bool
 	dial    dialer
 	views   chan lease.View
 	last    lease.View
@@ -43,11 +44,14 @@ type Options struct {
 	// connections which an earlier run left behind, and removes those that are
 	// not active. Any other takes a connection with our UUID for somebody else's.
 	Owner bool
+	// Patient leaves devices that have profiles of their own to NetworkManager,
+	// which tries these again when it sees fit: no boot waits for them.
+	Patient bool
 }
 
 // New makes a Network that does nothing yet.
 func New(options Options) *Network {
-	return &Network{log: options.Log, owner: options.Owner, dial: dbus.ConnectSystemBus,
+	return &Network{log: options.Log, owner: options.Owner, patient: options.Patient, dial: dbus.ConnectSystemBus,
 		views: make(chan lease.View, 1), settled: make(chan struct{}),
 		leaving: make(chan struct{}), handed: make(chan []string, 1), inherited: map[string]bool{}}
 }

@@ -71,6 +71,7 @@ type world struct {
 	leftover map[dbus.ObjectPath]bool
 	index    func(name string) int // kernel interface index by name
 	owner    bool                  // see Options.Owner
+	patient  bool                  // see Options.Patient
 	settled  bool                  // change nothing any more, but
 	keep     map[string]bool       // what these devices have, by name
 }
@@ -260,6 +261,9 @@ func (w *world) lookDisconnected(p *plan, d device, now time.Time, say func(leas
 		}
 		say(state, "no temporary connection yet: %v", no.err)
 		p.wakeAt(no.next)
+		return
+	case w.patient && len(d.profiles) > 0:
+		say(lease.Waiting, "not connected, and left to its own profiles")
 		return
 	case len(d.profiles) > 0 && now.Before(w.autoconnects(d)):
 		say(lease.Waiting, "waiting for NetworkManager to connect it")

@@ -103,6 +103,8 @@ func TestDecide(t *testing.T) {
 		"refused":                     {[]part{eth(30, refusedUntil(2*time.Second))}, outcome{lease.Waiting, "no temporary connection yet: not you", none, false, false, false, 2 * time.Second}},
 		"refused, then again":         {[]part{eth(30, refusedUntil(0))}, activate},
 		"refused, then theirs":        {[]part{eth(70, theirs, refusedUntil(time.Second))}, waiting("being activated", 0)},
+		"patient":                     {[]part{eth(30), patient}, activate},
+		"patient, with profiles":      {[]part{eth(30, profiles, since(time.Hour)), patient}, waiting("left to its own profiles", 0)},
 		"settled":                     {[]part{eth(30), settled}, unusable("not connected")},
 		"settled, with profiles":      {[]part{eth(30, profiles), settled}, unusable("not connected")},
 		"settled, refused":            {[]part{eth(30, refusedUntil(0)), settled}, unusable("not connected")},

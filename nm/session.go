@@ -37,6 +37,7 @@ func (n *Network) session(ctx context.Context, b *bus, owner string) (next strin
 		leftover: map[dbus.ObjectPath]bool{},
 		index:    interfaceIndex,
 		owner:    n.owner,
+		patient:  n.patient,
 	}}
 	defer func() {
 		if ctx.Err() != nil {

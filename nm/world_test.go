@@ -33,6 +33,7 @@ func startup(w *world) {
 	w.objects.tree[gnm.NetworkManagerObjectPath][managerIface]["Startup"] = dbus.MakeVariant(true)
 }
 func settled(w *world) { w.settled = true }
+func patient(w *world) { w.patient = true }
 
 // wired is an Ethernet device without anything; what it has follows.
 func wired(name string, path dbus.ObjectPath, state uint32, has ...func(*world, dbus.ObjectPath)) part {

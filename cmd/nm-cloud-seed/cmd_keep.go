@@ -21,7 +21,12 @@ gap; what is new in the profile counts from the next activation.
 
 Not while the service is still at work: that may be about to let the connection go.`,
 		RunE: func(cmd *cobra.Command, devices []string) error {
-			if s, err := daemon.ReadState(""); err == nil && s.Ended == nil {
+			s, err := daemon.ReadState("")
+			if err == nil && s.Healing != nil {
+				return exit{exitFailed, errors.New("cannot keep a connection while the virtual router is waited for: " +
+					"it may yet go by itself (systemctl stop nm-cloud-seed-heal ends that for this boot)")}
+			}
+			if err == nil && s.Ended == nil {
 				return exit{exitFailed, errors.New("cannot keep a connection while the service is at work: " +
 					"it may yet go by itself (try again when 'nm-cloud-seed status --watch' has ended)")}
 			}

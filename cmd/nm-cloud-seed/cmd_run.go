@@ -3,10 +3,8 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
-	systemd "github.com/coreos/go-systemd/v22/dbus"
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
 
@@ -67,28 +65,6 @@ func serve(cmd *cobra.Command, do func(*daemon.Daemon, context.Context) error) e
 	}
 	log.Error(err)
 	return exit{code: exitFailed}
-}
-
-// startUnit starts a unit by org.freedesktop.systemd1(5) and waits for the job.
-func startUnit(ctx context.Context, name string) error {
-	conn, err := systemd.NewSystemConnectionContext(ctx)
-	if err != nil {
-		return fmt.Errorf("cannot reach systemd: %w", err)
-	}
-	defer conn.Close()
-	done := make(chan string, 1)
-	if _, err := conn.StartUnitContext(ctx, name, "replace", done); err != nil {
-		return fmt.Errorf("cannot start %s: %w", name, err)
-	}
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case result := <-done:
-		if result != "done" {
-			return fmt.Errorf("cannot start %s: %s (see systemctl status %[1]s)", name, result)
-		}
-	}
-	return nil
 }
 
 // notifier tells systemd, if it started us with Type=notify.

@@ -106,7 +106,7 @@ func watchStatus(ctx context.Context, w io.Writer, show func(io.Writer, daemon.S
 					return exit{exitFailed, err}
 				}
 			}
-			if s.Ended != nil {
+			if s.Ended != nil && s.Healing == nil {
 				return end
 			}
 		}
@@ -131,8 +131,8 @@ func printStatus(w io.Writer, s daemon.State) error {
 		row("instance-id", "%s", i.ID)
 		router := fmt.Sprintf("%s (%s on %s)", i.Server, i.Role, i.Device)
 		if i.Source == daemon.LastBoot {
-			row("source", "%s, fetched %s from %s", paint(w, yellow, i.Source), i.Fetched.Local().Format(time.DateTime), router)
-			router = "silent: " + s.Error
+			row("source", "%s, fetched %s from %s", paint(w, yellow, i.Source), i.Fetched.Local().Format(time.DateTime+" MST"), router)
+			router = "not used: " + s.Error
 		}
 		row("virtual router", "%s", router)
 		row("seed", "%s: %d keys, %d bytes of user-data", i.Seed, i.Keys, i.UserData)

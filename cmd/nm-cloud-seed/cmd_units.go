@@ -27,7 +27,7 @@ func cleanupCommand() *cobra.Command {
 
 // noSearchCommand comes before cloud-init's local stage.
 func noSearchCommand() *cobra.Command {
-	return step("no-search", "Tell cloud-init not to look for the virtual router itself", func(f cloudinit.Files) (string, error) {
+	return step("no-search", "Tell cloud-init not to look for the virtual router itself", func(cloudinit.Files) (string, error) {
 		err := atomicfile.MkdirAll(daemon.RunDir, 0o755) // the service's, which is yet to come
 		return "", errors.Join(err, cloudinit.NoSearch(daemon.RunDir))
 	})

@@ -102,7 +102,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	from := fromVR(inst)
 	if err != nil {
-		if from = d.fromLastBoot(err); from == nil {
+		if from, err = d.fromLastBoot(err); from == nil {
 			return fail(err)
 		}
 	}
@@ -183,10 +183,7 @@ func (d *Daemon) seeded(from *source) {
 		if from.silent != nil {
 			s.Error = from.silent.Error()
 		}
-		s.Instance = &Instance{
-			ID: inst.ID, Source: from.name(), Fetched: from.Fetched, Server: origin.Server, Role: origin.Role, Device: origin.Device,
-			Keys: len(inst.Metadata), UserData: len(inst.UserData), Seed: SeedLink, Warnings: inst.Warnings,
-		}
+		s.Instance = from.inState()
 	})
 }
 

@@ -36,15 +36,16 @@ func (d *Daemon) Heal(ctx context.Context) error {
 		d.Log.Warn(err) // it was killed very early
 		d.state = State{Started: time.Now(), Phase: Failed}
 	}
-	files := cloudinit.Files{Root: d.Root}
-	setUp := d.setUp(files)
 	kept := d.state.Kept // is ours again, for the time being
 	d.tell(func(s *State) {
+		s.step("waiting for the virtual router")
 		s.Kept, s.Healing = nil, &Healing{Text: "waiting for the virtual router", Process: thisProcess()}
 	})
 	defer d.tell(func(s *State) { s.Healing, s.Temporary = nil, nil })
 
-	inst, networks, err := d.job(d.progress).Fetch(ctx)
+	job := d.job(d.progress)
+	job.Patient = true
+	inst, networks, err := job.Fetch(ctx)
 	defer networks.Close()
 	if err != nil {
 		d.tell(func(s *State) { s.Kept = kept })
@@ -54,24 +55,27 @@ func (d *Daemon) Heal(ctx context.Context) error {
 	if err := d.seed(inst); err != nil {
 		return err
 	}
-	d.seeded(from)
-	if setUp == nil {
-		if err = d.runStages(ctx, networks, from); err != nil {
-			d.tell(func(s *State) { s.Error = err.Error() })
-		}
+	d.keep(from)
+	if why := d.setUp(); why != nil {
+		d.forNextBoot(from, why)
 	} else {
-		d.Log.Info(setUp)
-		d.tell(func(s *State) { s.Text += ", for the next boot: " + setUp.Error() })
+		d.seeded(from)
+		if err = d.runStages(ctx, networks, from); err != nil && ctx.Err() == nil {
+			d.tell(func(s *State) { s.Phase, s.Text, s.Error = Failed, err.Error(), err.Error() })
+		}
 	}
 	if ctx.Err() != nil {
 		return nil
 	}
-	d.keep(from)
 	d.satisfied()
-	if err := d.removeIssue(); err != nil {
-		d.Log.Warn(err)
+	if d.state.Phase == Ready {
+		if err := d.removeIssue(); err != nil {
+			d.Log.Warn(err)
+		}
+		d.writeConsole(d.state.Text)
+	} else {
+		d.proclaim(d.state.Text)
 	}
-	d.writeConsole(d.state.Text)
 
 	if held := networks.Hold(ctx, func() bool { return true }); len(held) > 0 && ctx.Err() == nil {
 		d.leave(ctx, networks, held)
@@ -80,19 +84,33 @@ func (d *Daemon) Heal(ctx context.Context) error {
 }
 
 // setUp is why the VM is not set up in this boot, nil if it is.
-func (d *Daemon) setUp(files cloudinit.Files) error {
-	had, err := files.HadInstance()
+func (d *Daemon) setUp() error {
+	had, err := cloudinit.Files{Root: d.Root}.HadInstance()
 	switch {
 	case d.state.Instance != nil && d.state.Instance.Source == LastBoot:
 		return errors.New("this boot went on with the data of the last one")
 	case !d.Config.Heal:
-		return errors.New("heal=no in the configuration")
+		return errors.New("heal=no in the configuration (reboot to apply it)")
 	case err != nil:
 		return err
 	case had:
-		return errors.New("this VM has been an instance before")
+		return errors.New("this disk has been an instance before (reboot to apply it)")
 	}
 	return nil
+}
+
+// forNextBoot says that cloud-init gets the data at the next boot only. This one
+// stays what it is, seeded with the data of the last boot, or failed.
+func (d *Daemon) forNextBoot(from *source, why error) {
+	text := fmt.Sprintf("the data of instance %s from %s is there now, and counts from the next boot on: %v", from.Instance.ID, from.Instance.Origin.Server, why)
+	d.Log.Info(text)
+	d.tell(func(s *State) {
+		s.step("seed")
+		s.Text, s.Error, s.Instance = text, "", from.inState()
+		if d.Config.Password {
+			s.Password = "asked for at the next boot"
+		}
+	})
 }
 
 // runStages has cloud-init run its stages again, as in an instance's first boot.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -21,11 +22,12 @@ type Job struct {
 	UUID        string // see cloudstack.Options, as the next
 	AnyInstance bool
 	Deadline    time.Duration // 0: none
-	// Enough, if set, is asked once, after enoughAfter: whether that was enough,
-	// as there is something else to go on with.
+	// Enough, if set, is asked once, if no virtual router has been found after
+	// enoughAfter: whether that was enough, as there is something else to go on with.
 	Enough func() bool
-	Owner  bool           // see nm.Options
-	Report func(Progress) // told of each step and each change in words; must not block
+	// Owner and Patient are nm's, see Options there.
+	Owner, Patient bool
+	Report         func(Progress) // told of each step and each change in words; must not block
 }
 
 // enoughAfter is how long a VM whose virtual router is away takes longer to boot.
@@ -44,7 +46,7 @@ type Progress struct {
 // it returns are closed. They are never nil. Where the service (Owner) cannot
 // get the instance, the default network stays up all the same.
 func (j Job) Fetch(ctx context.Context) (*datasource.Instance, *Networks, error) {
-	network := nm.New(nm.Options{Log: j.Log, Owner: j.Owner})
+	network := nm.New(nm.Options{Log: j.Log, Owner: j.Owner, Patient: j.Patient})
 	n := &Networks{Network: network, job: j, ours: map[string]lease.Lease{}, changed: make(chan lease.View, 1), done: make(chan struct{})}
 	outer := ctx
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -52,7 +54,8 @@ func (j Job) Fetch(ctx context.Context) (*datasource.Instance, *Networks, error)
 	go network.Run(life)
 	go n.relay()
 
-	ctx, cancel := j.limit(ctx)
+	var router atomic.Bool // found one
+	ctx, cancel := j.limit(ctx, router.Load)
 	defer cancel()
 	n.report(Progress{Phase: Leasing, Text: "waiting for NetworkManager"})
 	var found datasource.Origin
@@ -62,6 +65,7 @@ func (j Job) Fetch(ctx context.Context) (*datasource.Instance, *Networks, error)
 		AnyInstance: j.AnyInstance,
 		Status:      func(text string) { n.report(Progress{Text: text}) },
 		Found: func(o datasource.Origin) {
+			router.Store(true)
 			p := Progress{Phase: Fetching, Text: "fetching the metadata from " + o.Server.String()}
 			if o != found { // not each time that it is tried again
 				p.Step, found = "virtual router", o
@@ -83,7 +87,7 @@ func (j Job) Fetch(ctx context.Context) (*datasource.Instance, *Networks, error)
 }
 
 // limit ends a context when a job has to give up.
-func (j Job) limit(ctx context.Context) (context.Context, func()) {
+func (j Job) limit(ctx context.Context, found func() bool) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	end := func() { cancel(context.DeadlineExceeded) }
 	var timers []*time.Timer
@@ -92,7 +96,7 @@ func (j Job) limit(ctx context.Context) (context.Context, func()) {
 	}
 	if j.Enough != nil {
 		timers = append(timers, time.AfterFunc(enoughAfter, func() {
-			if j.Enough() {
+			if !found() && j.Enough() {
 				end()
 			}
 		}))
@@ -194,7 +198,11 @@ func (n *Networks) Hold(ctx context.Context, enough func() bool) (held []string)
 	for {
 		view := n.current()
 		n.held = slices.DeleteFunc(n.held, func(device string) bool {
-			return slices.ContainsFunc(view.Leases, func(l lease.Lease) bool { return l.Device == device && !l.Temporary })
+			gone := slices.ContainsFunc(view.Leases, func(l lease.Lease) bool { return l.Device == device && !l.Temporary })
+			if gone {
+				n.job.Log.WithField("device", device).Info("another connection has taken the place of the temporary one")
+			}
+			return gone
 		})
 		if len(n.held) == 0 || ctx.Err() != nil || enough() {
 			return n.held

@@ -18,14 +18,16 @@ func TestLimit(t *testing.T) {
 		enough   func() bool
 		ends     time.Duration
 		asked    time.Duration // when Enough is asked; 0: never
+		found    bool          // a virtual router
 	}{
-		{"neither", 0, nil, never, 0},
-		{"deadline", 2 * time.Minute, nil, 2 * time.Minute, 0},
-		{"enough", 0, yes, enoughAfter, enoughAfter},
-		{"not enough", 0, no, never, enoughAfter},
-		{"enough before the deadline", 2 * time.Minute, yes, enoughAfter, enoughAfter},
-		{"not enough before the deadline", 2 * time.Minute, no, 2 * time.Minute, enoughAfter},
-		{"deadline before it is asked", 10 * time.Second, yes, 10 * time.Second, 0},
+		{"neither", 0, nil, never, 0, false},
+		{"deadline", 2 * time.Minute, nil, 2 * time.Minute, 0, false},
+		{"enough", 0, yes, enoughAfter, enoughAfter, false},
+		{"not enough", 0, no, never, enoughAfter, false},
+		{"enough before the deadline", 2 * time.Minute, yes, enoughAfter, enoughAfter, false},
+		{"not enough before the deadline", 2 * time.Minute, no, 2 * time.Minute, enoughAfter, false},
+		{"a router has been found", 2 * time.Minute, yes, 2 * time.Minute, 0, true},
+		{"deadline before it is asked", 10 * time.Second, yes, 10 * time.Second, 0, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -38,7 +40,7 @@ func TestLimit(t *testing.T) {
 						return tt.enough()
 					}
 				}
-				ctx, stop := j.limit(t.Context())
+				ctx, stop := j.limit(t.Context(), func() bool { return tt.found })
 				select {
 				case <-ctx.Done():
 					if cause := context.Cause(ctx); !errors.Is(cause, context.DeadlineExceeded) {
@@ -68,7 +70,7 @@ func TestLimitStopped(t *testing.T) {
 				parent, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				asked := false
-				ctx, stop := Job{Deadline: 2 * time.Minute, Enough: func() bool { asked = true; return true }}.limit(parent)
+				ctx, stop := Job{Deadline: 2 * time.Minute, Enough: func() bool { asked = true; return true }}.limit(parent, func() bool { return false })
 				time.Sleep(enoughAfter - 1)
 				if ctx.Err() != nil {
 					t.Error("it ended early")

@@ -28,7 +28,7 @@ func (h *handover) sayPassword(log func(...any), format string, args ...any) {
 // askPassword asks for a password and decides what becomes of it.
 func (h *handover) askPassword(ctx context.Context) {
 	if h.silent {
-		h.sayPassword(h.Log.Info, "not asked for, as the virtual router is silent")
+		h.sayPassword(h.Log.Info, "not asked for without a virtual router: the next boot does")
 		return
 	}
 	if stage, _ := h.config.Stage(passwordModule); stage == "" {

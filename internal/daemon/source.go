@@ -42,18 +42,29 @@ func fromVR(inst *datasource.Instance) *source {
 	return &source{Copy: lastboot.Copy{Fetched: time.Now(), Instance: inst}}
 }
 
+// inState is what the state says of it: nothing secret.
+func (s *source) inState() *Instance {
+	inst, from := s.Instance, s.Instance.Origin
+	return &Instance{
+		ID: inst.ID, Source: s.name(), Fetched: s.Fetched, Server: from.Server, Role: from.Role, Device: from.Device,
+		Keys: len(inst.Metadata), UserData: len(inst.UserData), Seed: SeedLink, Warnings: inst.Warnings,
+	}
+}
+
 // fromLastBoot is the copy, where the virtual router has not answered. It says so
-// where an operator looks.
-func (d *Daemon) fromLastBoot(silent error) *source {
+// where an operator looks. Without one, the error is what to say.
+func (d *Daemon) fromLastBoot(silent error) (*source, error) {
 	last := d.lastBoot()
 	if last == nil {
-		d.forgetOther()
-		return nil
+		if d.forgetOther() {
+			silent = fmt.Errorf("%w; this disk was another machine's, and what was known of that one is removed (%s)", silent, stateDir)
+		}
+		return nil, silent
 	}
 	text := fmt.Sprintf("going on with the data of the last boot, fetched at %s: %v", last.Fetched.UTC().Format(time.DateTime+" MST"), silent)
 	d.Log.Warn(text)
 	d.proclaim(text)
-	return &source{Copy: *last, silent: silent}
+	return &source{Copy: *last, silent: silent}, nil
 }
 
 // lastBoot is the copy, if there is one and it is this machine's.
@@ -68,21 +79,20 @@ func (d *Daemon) lastBoot() *lastboot.Copy {
 // forgetOther forgets all that we know on a disk that has become another machine's:
 // here where the virtual router does not say which instance it is, otherwise see
 // keep.
-func (d *Daemon) forgetOther() {
+func (d *Daemon) forgetOther() bool {
 	dir := filepath.Join(d.Root, stateDir)
 	last, err := lastboot.Load(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return
+		return false
 	}
 	if err != nil {
 		d.Log.Warn(err)
-		return
+		return false
 	}
 	if last.Machine.Is(d.Root) != lastboot.No {
 		d.Log.Warn("the data of the last boot cannot be used: it is not known whether this is the same machine")
-		return
+		return false
 	}
-	d.Log.Warn("this disk was another machine's: what is known of that one is removed (" + stateDir + ")")
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
 		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
@@ -90,14 +100,26 @@ func (d *Daemon) forgetOther() {
 	if err != nil {
 		d.Log.WithError(err).Warn("cannot forget the other machine")
 	}
+	return true
 }
 
 // keep keeps the data for the next boot, and forgets what was another instance's.
 // That of the same one stays, also where a NIC or a hypervisor was replaced.
 func (d *Daemon) keep(from *source) {
-	last := d.lastBoot()
 	store := credentials.Store{Dir: filepath.Join(d.Root, stateDir)}
 	if err := store.Forget(from.Instance.ID); err != nil {
+		d.Log.Warn(err)
+	}
+	last, err := lastboot.Load(store.Dir) // of whatever machine
+	if err == nil && last.Instance.ID == from.Instance.ID || errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	} else { // before the new one, for which there may be no room
+		if last != nil {
+			d.Log.Warnf("this disk was instance %s before: what was known of that one is removed (%s)", last.Instance.ID, stateDir)
+		}
+		err, last = atomicfile.Remove(filepath.Join(store.Dir, lastboot.File)), nil
+	}
+	if err != nil {
 		d.Log.Warn(err)
 	}
 	from.Machine = lastboot.This(d.Root, from.Instance.Origin.Device)
@@ -107,7 +129,7 @@ func (d *Daemon) keep(from *source) {
 	}
 	// A virtual router that was rebuilt may have no keys for a while.
 	next, keys := from.Copy, "public-keys"
-	if last != nil && last.Instance.ID == next.Instance.ID && next.Instance.Metadata[keys] == "" && last.Instance.Metadata[keys] != "" {
+	if last != nil && next.Instance.Metadata[keys] == "" && last.Instance.Metadata[keys] != "" {
 		inst := *next.Instance
 		inst.Metadata = maps.Clone(inst.Metadata)
 		inst.Metadata[keys] = last.Instance.Metadata[keys]

@@ -87,7 +87,8 @@ const (
 	noAddress  = "00:00:00:00:00:00"
 )
 
-// addresses are the MAC addresses of the Ethernet devices, by name.
+// addresses are the MAC addresses of the Ethernet devices, by name. Those of
+// bridges, bonds and VLANs may be on the disk.
 func addresses(root string) map[string]string {
 	fsys, done, err := rootfs.Open(root)
 	if err != nil {
@@ -101,7 +102,8 @@ func addresses(root string) map[string]string {
 			text, _ := rootfs.Read(fsys, "sys/class/net/"+d.Name()+"/"+name, 4<<10)
 			return strings.ToLower(strings.TrimSpace(string(text)))
 		}
-		if mac := get("address"); get("type") == ethernet && mac != "" && mac != noAddress {
+		virtual := strings.Contains("\n"+get("uevent"), "\ndevtype=")
+		if mac := get("address"); get("type") == ethernet && !virtual && mac != "" && mac != noAddress {
 			all[d.Name()] = mac
 		}
 	}

@@ -221,7 +221,7 @@ func credentials(suite string) scenario {
 	later := func(keysChange bool, more ...check) []check { return append(each(keysChange, sameHost), more...) }
 	return scenario{
 		name: suite + "/credentials", about: "a password and SSH keys, and what becomes of them",
-		suite: suite, remove: tried[suite], files: visitors(addKey("hand"), changePassword),
+		suite: suite, files: visitors(addKey("hand"), changePassword),
 		boots: []boot{
 			{what: "first boot", vm: serves("first", "old"), checks: each(false,
 				getsIn(keys(asDebian, nobody, nobody), "first", "in"), passwordRequests(true, 1))},
@@ -327,7 +327,7 @@ func powerCuts() []scenario {
 		},
 		{
 			name: "qemu/sid/power-cut", about: "the power fails as soon as a password is acknowledged",
-			suite: "sid", virtual: cloudStack, remove: tried["sid"], files: files,
+			suite: "sid", virtual: cloudStack, files: files,
 			boots: []boot{
 				first,
 				cutAt("cut when a reset is acknowledged", "second", moment{request: "saved_password", times: 1}, passwordRequests(true, 1)),

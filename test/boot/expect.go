@@ -34,17 +34,6 @@ var (
 	stays = check{"temporary connection", temporaryStays}
 )
 
-// rebooted is a second boot. Since 25.2, cloud-init tries by itself in its local
-// stage; with dhcpcd it then has a lease, but has forgotten the server's address.
-// The first boot's /etc/resolv.conf is there by now, and has a name server that
-// knows data-server.
-func rebooted(suite string) []check {
-	if suite == "sid" {
-		return slices.Concat(worksAlone, []check{phase(daemon.Idle, daemon.Ready), same})
-	}
-	return again
-}
-
 // bug is cloud-init without a network: what it finds is not the instance, and
 // nothing else complains.
 var bug = slices.Concat(healthy, not(instanceSeen...), not(check{"probes", probes}), []check{

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/datasource/cloudstack/vrtest"
@@ -85,7 +87,7 @@ func identities() (all []scenario) {
 func outages(suite string) scenario {
 	return scenario{
 		name: suite + "/outage", about: "reboots while the virtual router is down",
-		suite: suite, remove: tried[suite], files: also(inContainer, healing, ""),
+		suite: suite, files: also(inContainer, healing, ""),
 		boots: []boot{
 			{what: "first boot", checks: plus(seeded, undisturbed, fresh, nothingToHeal)},
 			{what: "virtual router down", outage: &outage{end: backAgain},
@@ -103,7 +105,7 @@ func heals(suite string) scenario {
 	in := getsIn(keys(asDebian, nobody, nobody), "first", "in")
 	return scenario{
 		name: suite + "/heal", about: "a first boot without a virtual router, which comes back",
-		suite: suite, remove: tried[suite], files: files, userData: userData,
+		suite: suite, files: files, userData: userData,
 		boots: []boot{
 			{what: "virtual router down", vm: serves("first", "old"), outage: &outage{end: backAgain},
 				checks: plus(healed, stages(true), usualProfile, takenAway, in, passwordRequests(true, 1))},
@@ -112,13 +114,17 @@ func heals(suite string) scenario {
 	}
 }
 
+// asks is whoever else has leases: cloud-init's own DHCP client in its local stage,
+// which on a clone asks for the original's address, for 40 s.
+var asks = map[string][]string{"sid": {"dhcpcd-base"}}
+
 // clone is a VM whose disk becomes another one's. A container has no DMI: there
 // the MAC address is what tells them apart. Only our temporary connection has a
 // network, so every lease that NetworkManager keeps is ours.
 func clone(suite string, machine *qemu.Machine) scenario {
 	s := scenario{
 		name: suite + "/clone", about: "a disk that becomes another VM's, by its MAC address",
-		suite: suite, remove: tried[suite], virtual: machine, machines: true, nics: make([]lab.NIC, 2),
+		suite: suite, remove: asks[suite], virtual: machine, machines: true, nics: make([]lab.NIC, 2),
 		files: also(onlyOurs, traces, tracesOf),
 		boots: []boot{
 			{what: "first boot", vm: original, checks: plus(seeded, undisturbed, stays, ourProfile, traced(true))},
@@ -149,4 +155,12 @@ func original(vm *vrtest.VM) {
 
 // laidOnly is a boot without an instance, after which the seed is in place for
 // the next one.
-var laidOnly = plus(endsWell, check{"before", beforeIs(daemon.Failed)}, nothingResident, fresh, healUnit(true))
+var laidOnly = plus(endsWell, check{"before", beforeIs(daemon.Failed)}, phase(daemon.Failed), nothingResident, fresh, healUnit(true),
+	check{"what to do", func(r *report) error {
+		for _, text := range []string{r.text("status"), r.text("issue.d/nm-cloud-seed.issue"), r.text(journalFile), r.console()} {
+			if !strings.Contains(text, "counts from the next boot on") || !strings.Contains(text, "reboot to apply it") {
+				return fmt.Errorf("%q does not say it", brief(text))
+			}
+		}
+		return nil
+	}})

@@ -121,7 +121,7 @@ func virtual(suite string) scenario {
 		suite: suite, virtual: cloudStack,
 		boots: []boot{
 			{what: "first boot", checks: append(slices.Clone(seeded), named)},
-			{what: "reboot", checks: rebooted(suite)},
+			{what: "reboot", checks: again},
 		},
 	}
 }
@@ -140,7 +140,7 @@ func with(suite string) scenario {
 		suite: suite, files: inContainer,
 		boots: []boot{
 			{what: "first boot", checks: seeded},
-			{what: "reboot", checks: rebooted(suite)},
+			{what: "reboot", checks: again},
 		},
 	}
 }
@@ -155,7 +155,7 @@ var onlyOurs = map[string]string{
 func temporary(suite string) scenario {
 	return scenario{
 		name: suite + "/temporary", about: "no other connection than our temporary one",
-		suite: suite, remove: tried[suite], files: onlyOurs,
+		suite: suite, files: onlyOurs,
 		boots: []boot{
 			{what: "first boot", cmdline: force, checks: append(slices.Clone(seeded), stays)},
 			{what: "reboot", cmdline: force, checks: append(slices.Clone(again), stays)},

@@ -213,7 +213,6 @@ func cleaned(suite string) scenario {
 	return scenario{
 		name: suite + "/clean", about: "a used image, cleaned, becomes another VM",
 		suite: suite, files: also(onlyOurs, ourConfig, inContainer[ourConfig], guestReport+"/clean", ""),
-		remove: tried[suite],
 		boots: []boot{
 			{what: "first boot", checks: plus(seeded, stays, nothingLeft)},
 			{what: "another VM", vm: otherVM, checks: plus(renewed, stays)},
@@ -226,7 +225,7 @@ func cleaned(suite string) scenario {
 func elsewhere(suite string) scenario {
 	return scenario{
 		name: suite + "/elsewhere", about: "an image that was booted off CloudStack, then on it",
-		suite: suite, remove: tried[suite],
+		suite: suite,
 		boots: []boot{
 			{what: "off CloudStack", cmdline: []string{noDatasource}, checks: plus(healthy, unborn, inert[0])},
 			{what: "on CloudStack", cmdline: force, checks: plus(seeded, another)},
@@ -235,9 +234,6 @@ func elsewhere(suite string) scenario {
 }
 
 const noDatasource = "ci.ds=None"
-
-// tried is what cloud-init since 25.2 would try by itself with: see rebooted.
-var tried = map[string][]string{"sid": {"dhcpcd-base"}}
 
 // What CloudStack says of another VM.
 const (

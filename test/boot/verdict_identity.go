@@ -61,8 +61,8 @@ var fresh = check{"fresh data", func(r *report) error {
 		return fmt.Errorf("the seed is not of %s", s.Instance.ID)
 	case strings.Contains(r.text("seed"), "wanting"):
 		return errors.New("there is still /run/nm-cloud-seed/wanting")
-	case r.has("issue.d/nm-cloud-seed.issue"):
-		return errors.New("there is still a word above the login prompt")
+	case r.has("issue.d/nm-cloud-seed.issue") != (s.Phase == daemon.Failed):
+		return errors.New("the word above the login prompt is missing, or still there")
 	}
 	if r.previous != nil && r.previous.has("ours/last-boot.json") {
 		if before, err := r.previous.copied(); err != nil || !c.Fetched.After(before.Fetched) {

@@ -112,8 +112,8 @@ func TestVirtualRouterDownAtReboot(t *testing.T) {
 		})
 		healed := s.run()
 		s.must(healed.err)
-		s.from(healed, daemon.VirtualRouter, "seeded instance "+instance)
-		if !healed.state.Instance.Fetched.After(o.state.Instance.Fetched) || !strings.Contains(healed.state.Text, "for the next boot") || healed.state.Healing != nil {
+		s.from(healed, daemon.VirtualRouter, "is there now, and counts from the next boot on: this boot went on with the data of the last one")
+		if !healed.state.Instance.Fetched.After(o.state.Instance.Fetched) || healed.state.Phase != daemon.Ready || healed.state.Healing != nil {
 			s.Errorf("the state is %+v", healed.state)
 		}
 		s.must(s.run().err) // once more: nothing to do
@@ -148,6 +148,24 @@ func TestVirtualRouterBackInTime(t *testing.T) {
 	})
 }
 
+// A VR that has been found has its time, up to the deadline.
+func TestVirtualRouterSlow(t *testing.T) {
+	start(t, connected, func(s *scenario) {
+		vr := s.router(0, "before")
+		s.reboot()
+		s.serve(0, s.VRAddr(0), vr)
+		s.seeded("before")
+		s.reboot()
+		vr.SetFaults(vrtest.Fault{Match: vrtest.Path("/latest/user-data"), Delay: 17 * time.Second})
+		s.deadline = time.Minute
+		if o := s.seeded("before"); o.took < 16*time.Second {
+			s.Errorf("it took %v", o.took)
+		} else {
+			s.from(o, daemon.VirtualRouter, "seeded instance")
+		}
+	})
+}
+
 // A clone of the disk, on a machine whose VR is down, has nothing of the old one.
 func TestCloneWithoutVirtualRouter(t *testing.T) {
 	start(t, connected, func(s *scenario) {
@@ -161,10 +179,7 @@ func TestCloneWithoutVirtualRouter(t *testing.T) {
 		vr.SetFaults(down)
 		s.otherMAC()
 		s.deadline = 3 * time.Second
-		o := s.failed("no instance metadata before the deadline")
-		if !strings.Contains(o.log, "this disk was another machine's") {
-			s.Error("the log does not say that the disk was another machine's")
-		}
+		s.failed("no instance metadata before the deadline", "this disk was another machine's")
 		s.nothingOf(credentials.DefaultDir, "original")
 	})
 }
@@ -239,7 +254,7 @@ func (g *guest) failsFirst() {
 	g.Helper()
 	g.reboot()
 	g.vrs[0].SetFaults(down)
-	g.deadline = 2 * time.Second
+	g.deadline, g.heal = 2*time.Second, false
 	g.failed("no instance metadata before the deadline")
 	g.must(os.MkdirAll(instances+"/iid-datasource-none/sem", 0o755))
 	c := &cloudInit{guest: g, status: map[string]any{
@@ -269,7 +284,9 @@ func TestHeal(t *testing.T) {
 
 				var c *cloudInit
 				g.heal, g.stages = true, func() error {
-					g.must(os.Remove("/run/cloud-init/result.json")) // as the unit does
+					for _, name := range []string{"/run/cloud-init/result.json", "/var/lib/cloud/data/status.json"} {
+						g.must(os.Remove(name)) // as the unit does
+					}
 					c = &cloudInit{guest: g, status: map[string]any{"init-local": stageStatus{Start: 1, Finished: 2}}}
 					g.noSecret("")
 					c.run()
@@ -301,8 +318,8 @@ func TestHeal(t *testing.T) {
 // The data is there, but cloud-init is not run again.
 func TestHealForTheNextBoot(t *testing.T) {
 	for name, set := range map[string]func(*guest){
-		"this VM has been an instance before": func(g *guest) { g.must(os.MkdirAll(instances+"/some-other", 0o755)) },
-		"heal=no in the configuration":        func(g *guest) { g.config = func(c *config.Config) { c.Heal = false } },
+		"this disk has been an instance before": func(g *guest) { g.must(os.MkdirAll(instances+"/some-other", 0o755)) },
+		"heal=no in the configuration":          func(g *guest) { g.config = func(c *config.Config) { c.Heal = false } },
 	} {
 		t.Run(name, func(t *testing.T) {
 			start(t, connected, func(s *scenario) {
@@ -314,9 +331,12 @@ func TestHealForTheNextBoot(t *testing.T) {
 				g.back()
 				o := g.run()
 				g.must(o.err)
-				g.from(o, daemon.VirtualRouter, "seeded instance "+instance)
-				if !strings.Contains(o.state.Text, "for the next boot: "+name) || words(g.vrs[0]) != "" {
+				text := "is there now, and counts from the next boot on: " + name + " (reboot to apply it)"
+				if o.state.Phase != daemon.Failed || !strings.Contains(o.state.Text, text) || o.state.Instance.Source != daemon.VirtualRouter || words(g.vrs[0]) != "" {
 					g.Errorf("the state is %+v, the password server heard %q", o.state, words(g.vrs[0]))
+				}
+				if !strings.Contains(read(issueFile), text) || g.exists(wanting) {
+					g.Errorf("the login prompt has %q", read(issueFile))
 				}
 				g.vrs[0].SetFaults(down)
 				g.heal = false
@@ -326,6 +346,37 @@ func TestHealForTheNextBoot(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A VM that becomes an instance in whatever way while the VR is waited for is not
+// set up. When it is, and the power fails in that moment, there is a copy.
+func TestHealMeanwhile(t *testing.T) {
+	start(t, connected, func(s *scenario) {
+		g := s.guest(sid)
+		g.serves(g.vr(0), 0)
+		g.failsFirst()
+		g.heal = true
+		g.after(time.Second, func() error {
+			g.vrs[0].SetFaults()
+			return os.Mkdir(instances+"/by-hand", 0o755)
+		})
+		if o := g.run(); o.err != nil || o.state.Phase != daemon.Failed {
+			g.Errorf("%v, state %+v", o.err, o.state)
+		}
+
+		g.must(os.Remove(instances + "/by-hand"))
+		g.must(os.Remove(copyFile))
+		g.failsFirst()
+		g.stages = func() error {
+			if !strings.Contains(read(copyFile), instance) {
+				g.Error("there is no copy while the stages run")
+			}
+			return nil
+		}
+		g.heal = true
+		g.back()
+		g.must(g.run().err)
+	})
 }
 
 // What happens while it is waited for the VR does no harm.
