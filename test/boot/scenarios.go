@@ -155,10 +155,11 @@ var onlyOurs = map[string]string{
 func temporary(suite string) scenario {
 	return scenario{
 		name: suite + "/temporary", about: "no other connection than our temporary one",
-		suite: suite, files: onlyOurs,
+		suite: suite, files: also(onlyOurs, guestReport+"/then-2", "nm-cloud-seed keep\n"),
 		boots: []boot{
 			{what: "first boot", cmdline: force, checks: append(slices.Clone(seeded), stays)},
 			{what: "reboot", cmdline: force, checks: append(slices.Clone(again), stays)},
+			{what: "kept for good", cmdline: force, checks: append(slices.Clone(again), check{"permanent profile", isPermanent})},
 		},
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -79,6 +80,23 @@ func temporaryStays(r *report) error {
 	}
 	if !strings.Contains(r.text("nmcli"), "nm-cloud-seed "+s.Kept[0]) {
 		return errors.New("there is no connection of ours")
+	}
+	return nil
+}
+
+// isPermanent: the connection is an ordinary profile, on disk, and there is no other
+// of ours.
+func isPermanent(r *report) error {
+	s, err := r.state()
+	if err != nil {
+		return err
+	}
+	if len(s.Kept)+len(s.Temporary) > 0 {
+		return fmt.Errorf("the status names %q as kept", append(s.Kept, s.Temporary...))
+	}
+	profiles := regexp.MustCompile(`(?m)^nm-cloud-seed .*$`).FindAllString(r.text("nmcli"), -1)
+	if len(profiles) != 1 || !strings.Contains(profiles[0], "activated  /etc/NetworkManager/system-connections/nm-cloud-seed ") {
+		return fmt.Errorf("the profiles of ours are %q", profiles)
 	}
 	return nil
 }
