@@ -113,6 +113,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 		return fail(err)
 	}
 
+	d.forgetAllBut(from.Instance.ID)
+
 	// What cloud-init would not apply by itself: a password, changed SSH keys.
 	hand := &handover{Daemon: d, view: networks.current(), silent: from.silent != nil}
 	hand.over(ctx, from.Instance)

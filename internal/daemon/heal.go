@@ -55,6 +55,7 @@ func (d *Daemon) Heal(ctx context.Context) error {
 	if err := d.seed(inst); err != nil {
 		return err
 	}
+	d.forgetAllBut(inst.ID)
 	d.keep(from)
 	if why := d.setUp(); why != nil {
 		d.forNextBoot(from, why)

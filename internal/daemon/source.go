@@ -78,7 +78,7 @@ func (d *Daemon) lastBoot() *lastboot.Copy {
 
 // forgetOther forgets all that we know on a disk that has become another machine's:
 // here where the virtual router does not say which instance it is, otherwise see
-// keep.
+// forgetAllBut.
 func (d *Daemon) forgetOther() bool {
 	dir := filepath.Join(d.Root, stateDir)
 	last, err := lastboot.Load(dir)
@@ -103,25 +103,28 @@ func (d *Daemon) forgetOther() bool {
 	return true
 }
 
-// keep keeps the data for the next boot, and forgets what was another instance's.
-// That of the same one stays, also where a NIC or a hypervisor was replaced.
+// forgetAllBut forgets what was another instance's than this one. What is this one's
+// stays, also where a NIC or a hypervisor was replaced.
+func (d *Daemon) forgetAllBut(instance string) {
+	dir := filepath.Join(d.Root, stateDir)
+	if err := (credentials.Store{Dir: dir}).Forget(instance); err != nil {
+		d.Log.Warn(err)
+	}
+	last, err := lastboot.Load(dir) // of whatever machine
+	switch {
+	case err == nil && last.Instance.ID == instance, errors.Is(err, fs.ErrNotExist):
+		return
+	case err == nil:
+		d.Log.Warnf("this disk was instance %s before: what was known of that one is removed (%s)", last.Instance.ID, stateDir)
+	}
+	if err := atomicfile.Remove(filepath.Join(dir, lastboot.File)); err != nil {
+		d.Log.Warn(err)
+	}
+}
+
+// keep keeps the data for the next boot.
 func (d *Daemon) keep(from *source) {
-	store := credentials.Store{Dir: filepath.Join(d.Root, stateDir)}
-	if err := store.Forget(from.Instance.ID); err != nil {
-		d.Log.Warn(err)
-	}
-	last, err := lastboot.Load(store.Dir) // of whatever machine
-	if err == nil && last.Instance.ID == from.Instance.ID || errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	} else { // before the new one, for which there may be no room
-		if last != nil {
-			d.Log.Warnf("this disk was instance %s before: what was known of that one is removed (%s)", last.Instance.ID, stateDir)
-		}
-		err, last = atomicfile.Remove(filepath.Join(store.Dir, lastboot.File)), nil
-	}
-	if err != nil {
-		d.Log.Warn(err)
-	}
+	dir := filepath.Join(d.Root, stateDir)
 	from.Machine = lastboot.This(d.Root, from.Instance.Origin.Device)
 	if from.Machine == (lastboot.Machine{}) {
 		d.Log.Warn("the data is not kept for the next boot, as nothing tells this machine from a copy of it: no product UUID, no MAC address")
@@ -129,13 +132,13 @@ func (d *Daemon) keep(from *source) {
 	}
 	// A virtual router that was rebuilt may have no keys for a while.
 	next, keys := from.Copy, "public-keys"
-	if last != nil && next.Instance.Metadata[keys] == "" && last.Instance.Metadata[keys] != "" {
+	if last, err := lastboot.Load(dir); err == nil && next.Instance.Metadata[keys] == "" && last.Instance.Metadata[keys] != "" {
 		inst := *next.Instance
 		inst.Metadata = maps.Clone(inst.Metadata)
 		inst.Metadata[keys] = last.Instance.Metadata[keys]
 		next.Instance = &inst
 	}
-	if err := lastboot.Save(store.Dir, next); err != nil {
+	if err := lastboot.Save(dir, next); err != nil {
 		d.Log.Warn(err)
 	}
 }
