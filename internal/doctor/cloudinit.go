@@ -131,7 +131,7 @@ func (i *image) dhcpClient() Check {
 	case len(clients) == 0:
 		return ok("none: cloud-init leaves DHCP to NetworkManager")
 	case v.major > 0 && !v.before(25, 2):
-		return info(names + ": cloud-init's local stage looks for CloudStack with it, before NetworkManager starts; if it succeeds, nothing is left to do for nm-cloud-seed")
+		return info(names + ": cloud-init's local stage takes a lease with it, and would look for the virtual router before NetworkManager starts, which nm-cloud-seed prevents")
 	case v.before(24, 1) || clients[0] != "dhcpcd":
 		return ok(names)
 	case i.units.Started(networkd):
