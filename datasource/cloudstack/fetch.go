@@ -32,9 +32,9 @@ type Options struct {
 	Log logrus.FieldLogger
 	// UUID is this machine's UUID where it is known to be the instance-id (see
 	// Platform.InstanceUUID), otherwise empty. A VR with another one's data is
-	// none of ours, unless
+	// none of ours, but with AnyInstance.
 	UUID string
-	// AnyInstance says that another one's is taken, with a warning.
+	// AnyInstance takes another machine's data all the same, with a warning.
 	AnyInstance bool
 	// Port is the metadata port, 0 for 80.
 	Port uint16

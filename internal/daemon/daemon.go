@@ -78,7 +78,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	// 2 to 6. NetworkManager, a lease on each device, the virtual router, its
 	// metadata: or, of a virtual router that stays silent, those of the last boot.
 	stop := d.extendTimeout()
-	job := d.job(d.progress)
+	job := d.job()
 	job.Deadline = d.Config.Deadline
 	job.Enough = func() bool { return d.lastBoot() != nil }
 	inst, networks, err := job.Fetch(ctx)
@@ -142,10 +142,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 }
 
 // job is how we ask, at boot and later.
-func (d *Daemon) job(report func(Progress)) Job {
+func (d *Daemon) job() Job {
 	return Job{
 		Log: d.Log, UUID: cloudstack.ReadPlatform(d.Root).InstanceUUID(), AnyInstance: !d.Config.CheckID,
-		Owner: true, Report: report,
+		Owner: true, Report: d.progress,
 	}
 }
 

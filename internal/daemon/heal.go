@@ -43,7 +43,7 @@ func (d *Daemon) Heal(ctx context.Context) error {
 	})
 	defer d.tell(func(s *State) { s.Healing, s.Temporary = nil, nil })
 
-	job := d.job(d.progress)
+	job := d.job()
 	job.Patient = true
 	inst, networks, err := job.Fetch(ctx)
 	defer networks.Close()
