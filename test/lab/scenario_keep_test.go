@@ -326,6 +326,10 @@ func TestRestartsWhileLettingGo(t *testing.T) {
 								s.must(err)
 								s.eventually(3*time.Second, "the service ends", ended)
 							}
+							if !s.active("owner") { // forgotten, its address taken for somebody's: nothing of ours
+								_, err = s.Nmcli(s.Context(), "connection", "up", "owner")
+								s.must(err)
+							}
 							if inherited && slices.Contains(s.list(), idleOurs) {
 								left++
 								_, err = s.Nmcli(s.Context(), "connection", "delete", "nm-cloud-seed eth0")
