@@ -22,8 +22,14 @@ func Refresh(ctx context.Context) (changed []string, err error) {
 // has started, since the bus drops a call to one that starts when its caller goes.
 func Ask(ctx context.Context) error {
 	return withBus(ctx, func(conn *dbus.Conn) error {
-		if err := conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.StartServiceByName", 0, Name, uint32(0)).Err; err != nil {
+		var runs bool
+		if err := conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.NameHasOwner", 0, Name).Store(&runs); err != nil {
 			return err
+		}
+		if !runs {
+			if err := conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.StartServiceByName", 0, Name, uint32(0)).Err; err != nil {
+				return err
+			}
 		}
 		if err := conn.Object(Name, Path).CallWithContext(ctx, Interface+".Refresh", dbus.FlagNoReplyExpected).Err; err != nil {
 			return err

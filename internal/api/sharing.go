@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 )
@@ -75,6 +76,9 @@ func (s *sharing) start() *fetched {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		f.changed, f.err, f.end = changed, err, time.Now()
+		if refused := new(Error); errors.As(err, &refused) { // nobody was asked
+			f.end = f.end.Add(-calm)
+		}
 		close(f.done)
 	}()
 	return f

@@ -14,9 +14,9 @@ import (
 // Errors of Refresh, for errors.Is.
 var (
 	// ErrBusy is that something goes on already that gets the data, or needs it as it is.
-	ErrBusy = errors.New("busy")
+	ErrBusy = errors.New("cannot refresh now")
 	// ErrNotRun is that the service has done nothing in this boot that could be refreshed.
-	ErrNotRun = errors.New("not run")
+	ErrNotRun = errors.New("there is nothing to refresh")
 )
 
 // refreshLimit is how long a refresh tries. A D-Bus call waits for 25 s by default.

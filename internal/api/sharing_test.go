@@ -1,0 +1,137 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// counter is a fetch that takes a second, and how often there was one.
+func counter(t *testing.T) (s *sharing, count func() int) {
+	var mu sync.Mutex
+	n := 0
+	s = &sharing{life: t.Context(), fetch: func(ctx context.Context) ([]string, error) {
+		mu.Lock()
+		n++
+		mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(time.Second):
+			return []string{"public-keys"}, nil
+		}
+	}}
+	return s, func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return n
+	}
+}
+
+func TestStormIsOneFetch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, count := counter(t)
+		var all sync.WaitGroup
+		for i := range 1000 {
+			all.Go(func() {
+				time.Sleep(time.Duration(i) * time.Millisecond)
+				if changed, err := s.answer(); err != nil || len(changed) != 1 {
+					t.Errorf("%q, %v", changed, err)
+				}
+			})
+		}
+		all.Wait()
+		if count() != 1 || s.busy() {
+			t.Errorf("%d fetches; busy: %t", count(), s.busy())
+		}
+		if _, err := s.answer(); err != nil || count() != 1 { // in the calm
+			t.Errorf("%d fetches, %v", count(), err)
+		}
+		time.Sleep(calm)
+		if _, err := s.answer(); err != nil || count() != 2 {
+			t.Errorf("after the calm: %d fetches, %v", count(), err)
+		}
+	})
+}
+
+// A storm that does not end is one fetch each three seconds, here.
+func TestEndlessStorm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, count := counter(t)
+		for range 3000 { // half a minute
+			s.tell()
+			time.Sleep(10 * time.Millisecond)
+		}
+		if n := count(); n < 10 || n > 11 {
+			t.Errorf("%d fetches", n)
+		}
+		time.Sleep(10 * time.Second)
+		if s.busy() {
+			t.Error("still busy")
+		}
+	})
+}
+
+// Who does not wait for an answer has a reason that no fetch before knew of.
+func TestToldInTheCalm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, count := counter(t)
+		if _, err := s.answer(); err != nil {
+			t.Fatal(err)
+		}
+		for range 100 {
+			s.tell()
+		}
+		if count() != 1 || !s.busy() {
+			t.Errorf("at once: %d fetches, busy: %t", count(), s.busy())
+		}
+		time.Sleep(calm + time.Millisecond)
+		synctest.Wait()
+		if count() != 2 || !s.busy() {
+			t.Errorf("after the calm: %d fetches, busy: %t", count(), s.busy())
+		}
+		time.Sleep(calm + time.Second)
+		if count() != 2 || s.busy() {
+			t.Errorf("in the end: %d fetches, busy: %t", count(), s.busy())
+		}
+	})
+}
+
+// A refusal is nobody else's: what was refused may be possible a moment later.
+func TestRefusalIsNotShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, count := counter(t)
+		fetch := s.fetch
+		s.fetch = func(context.Context) ([]string, error) { return nil, &Error{"Busy", errors.New("busy")} }
+		if _, err := s.answer(); err == nil {
+			t.Error("no error")
+		}
+		s.fetch = fetch
+		if _, err := s.answer(); err != nil || count() != 1 {
+			t.Errorf("%d fetches, %v", count(), err)
+		}
+	})
+}
+
+// A failure is an answer, too, and the end of the server is one.
+func TestSharedFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		life, stop := context.WithCancel(t.Context())
+		s, _ := counter(t)
+		s.life = life
+		var all sync.WaitGroup
+		for range 10 {
+			all.Go(func() {
+				if _, err := s.answer(); !errors.Is(err, context.Canceled) {
+					t.Errorf("error %v", err)
+				}
+			})
+		}
+		synctest.Wait()
+		stop()
+		all.Wait()
+	})
+}
