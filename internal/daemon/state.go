@@ -52,6 +52,8 @@ type State struct {
 	Error     string     `json:"error,omitempty"`                 // why it failed, or why it went on with the data of the last boot
 	Healing   *Healing   `json:"healing,omitempty"`
 	Ended     *time.Time `json:"ended,omitempty"` // the process has gone
+
+	StartedMonotonic int64 `json:"started-monotonic-us,omitempty"` // Started in microseconds of CLOCK_MONOTONIC
 }
 
 // Healing is what goes on after a boot that had no data from the virtual router.
