@@ -123,7 +123,7 @@ func (a axis) ticks() (ticks []tick) {
 	}
 	decimals := max(int(math.Ceil(-math.Log10(step*unit)-1e-9)), 0)
 	for _, p := range a.parts {
-		first := math.Ceil((p.from-a.zero).Seconds()/step - 1e-6)
+		first := max(math.Ceil((p.from-a.zero).Seconds()/step-1e-6), 0) // nor -0
 		for n := first; n*step <= (p.to-a.zero).Seconds()*(1+1e-9) && len(ticks) < tickMost; n++ {
 			text := fmt.Sprintf("%.*f %s", decimals, n*step*unit, name)
 			ticks = append(ticks, tick{p.x + (n*step-(p.from-a.zero).Seconds())*a.scale, text})

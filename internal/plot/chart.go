@@ -13,9 +13,9 @@ type Chart struct {
 	Details         []Detail
 }
 
-// Detail is a part of the time, drawn below the rest and enlarged.
+// Detail is what a row is made of, drawn below the rest and enlarged.
 type Detail struct {
-	Title    string
+	Of       string // the row's name
 	From, To time.Duration
 	Rows     []Row
 }

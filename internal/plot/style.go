@@ -9,11 +9,13 @@ text{font-family:"Helvetica Neue",Helvetica,Arial,"Liberation Sans","DejaVu Sans
 .head{font-weight:600}
 .note{fill:#424a53}
 .tick{font-size:10px}
-.paper{fill:#ffffff;stroke:#d1d9e0}
+.halo{stroke:#ffffff;stroke-opacity:.8;stroke-width:3px;stroke-linejoin:round;paint-order:stroke}
+.paper{fill:#ffffff}
+.frame{stroke:#d1d9e0}
 .shade{fill:#f6f8fa}
-.grid{stroke:#d1d9e0;stroke-width:1}
-.mark{stroke:#818b98;stroke-width:1;stroke-dasharray:3 3}
-text.mark{stroke:none;fill:#59636e}
+.grid{stroke:#d1d9e0}
+.tear{fill:none;stroke:#818b98}
+line.mark{stroke:#818b98;stroke-dasharray:3 3}
 line.ours{stroke:#1a7f37}
 text.ours{fill:#1a7f37;font-weight:600}
 .lens{fill:#1a7f37;fill-opacity:.07}
@@ -28,11 +30,12 @@ rect.ours{fill:#1a7f37}
 text{fill:#9198a1}
 .title,.name,.head{fill:#f0f6fc}
 .note{fill:#d1d7e0}
-.paper{fill:#0d1117;stroke:#3d444d}
+.halo{stroke:#0d1117}
+.paper{fill:#0d1117}
+.frame{stroke:#3d444d}
 .shade{fill:#151b23}
 .grid{stroke:#2a313c}
-.mark{stroke:#656c76}
-text.mark{fill:#9198a1}
+.tear,line.mark{stroke:#656c76}
 line.ours{stroke:#3fb950}
 text.ours{fill:#3fb950}
 .lens{fill:#3fb950;fill-opacity:.1}
