@@ -8,7 +8,7 @@ import (
 )
 
 // axis says where on the picture a time is. Where nothing happens for most of the time,
-// as in the wait for a silent virtual router, that part is cut out.
+// as when the virtual router is silent for hours, that part can be cut out.
 type axis struct {
 	parts []part
 	scale float64 // pixels per second
@@ -23,63 +23,68 @@ type part struct {
 
 const (
 	cutWidth = 26.0 // pixels
-	cutAbove = 0.75 // of the time that there is to show
-	cutMost  = 3
+	cutLeast = time.Minute
+	cutAbove = 3    // times what remains
 	cutSpare = 0.05 // of what remains, shown at both ends of a cut
+
+	timeMost = 100 * 365 * 24 * time.Hour // far from an overflow
 )
 
-// newAxis makes one of some pixels for what happens from one time to another.
+// newAxis makes one of some pixels from one time to another. It may be cut where there
+// are no events.
 func newAxis(events []time.Duration, from, to time.Duration, left, width float64) axis {
-	to = max(to, from+time.Millisecond)
+	from = min(max(from, 0), timeMost)
+	to = min(max(to, from+time.Millisecond), 2*timeMost)
 	for i, at := range events {
 		events[i] = min(max(at, from), to)
 	}
 	slices.Sort(events)
-	a := axis{parts: []part{{from: from, to: to}}, zero: from}
+	gaps, rest := gapsIn(events, to-from)
+	spare := time.Duration(cutSpare * float64(rest))
 	shown := to - from
-	for range cutMost {
-		gap := a.longestGap(events)
-		if float64(gap.to-gap.from) < cutAbove*float64(shown) {
-			break
-		}
-		spare := time.Duration(cutSpare * float64(shown-(gap.to-gap.from)))
+	parts := []part{{from: from, to: to}}
+	for _, gap := range gaps {
+		last := &parts[len(parts)-1]
+		last.to = gap.from + spare
+		parts = append(parts, part{from: gap.to - spare, to: to})
 		shown -= gap.to - gap.from - 2*spare
-		i := slices.IndexFunc(a.parts, func(p part) bool { return p.from <= gap.from && gap.to <= p.to })
-		a.parts = slices.Insert(a.parts, i+1, part{from: gap.to - spare, to: a.parts[i].to})
-		a.parts[i].to = gap.from + spare
 	}
-	a.scale = (width - cutWidth*float64(len(a.parts)-1)) / shown.Seconds()
-	for i, p := range a.parts {
-		a.parts[i].x = left
-		left += (p.to-p.from).Seconds()*a.scale + cutWidth
+	scale := (width - cutWidth*float64(len(gaps))) / shown.Seconds()
+	for i, p := range parts {
+		parts[i].x = left
+		left += (p.to-p.from).Seconds()*scale + cutWidth
 	}
-	return a
+	return axis{parts, scale, from}
 }
 
-// longestGap is the longest time without an event that is not cut out yet.
-func (a axis) longestGap(events []time.Duration) (gap part) {
+// gapsIn are the long gaps between events that dwarf all the rest of the time.
+func gapsIn(events []time.Duration, total time.Duration) (gaps []part, rest time.Duration) {
+	rest = total
 	for i := 1; i < len(events); i++ {
-		from, to := events[i-1], events[i]
-		if slices.ContainsFunc(a.parts, func(p part) bool { return p.from <= from && to <= p.to }) && to-from > gap.to-gap.from {
-			gap = part{from: from, to: to}
+		if from, to := events[i-1], events[i]; to-from >= cutLeast {
+			gaps = append(gaps, part{from: from, to: to})
+			rest -= to - from
 		}
 	}
-	return gap
+	if rest < time.Millisecond { // there is nothing else
+		return nil, total
+	}
+	gaps = slices.DeleteFunc(gaps, func(p part) bool { return p.to-p.from < cutAbove*rest })
+	return gaps, rest
 }
 
 // x is where a time is.
 func (a axis) x(t time.Duration) float64 {
-	x := a.parts[0].x
 	for i, p := range a.parts {
-		if t < p.from {
-			if i > 0 {
-				x += cutWidth / 2
-			}
-			return x
+		switch {
+		case t < p.from && i > 0:
+			return p.x - cutWidth/2 // in a cut
+		case t <= p.to:
+			return p.x + max(t-p.from, 0).Seconds()*a.scale
 		}
-		x = p.x + (min(t, p.to)-p.from).Seconds()*a.scale
 	}
-	return x
+	last := a.parts[len(a.parts)-1]
+	return last.x + (last.to-last.from).Seconds()*a.scale
 }
 
 // cut is a stretch that is not shown.

@@ -65,8 +65,6 @@ var kinds = [...]struct{ class, text string }{
 	Failed:   {"failed", "failed"},
 }
 
-func (k Kind) class() string { return kinds[k].class }
-
 // took is how long a row took, and where its bars for that end. An active unit takes no
 // time.
 func (r Row) took() (took, from, to time.Duration, ok bool) {
@@ -81,3 +79,5 @@ func (r Row) took() (took, from, to time.Duration, ok bool) {
 	}
 	return took, from, to, ok
 }
+
+func (k Kind) String() string { return kinds[k].class }

@@ -8,6 +8,7 @@ text{font-family:"Helvetica Neue",Helvetica,Arial,"Liberation Sans","DejaVu Sans
 .name,.head{font-size:12px;fill:#1f2328}
 .head{font-weight:600}
 .note{fill:#424a53}
+.inside{fill:#ffffff}
 .tick{font-size:10px}
 .halo{stroke:#ffffff;stroke-opacity:.8;stroke-width:3px;stroke-linejoin:round;paint-order:stroke}
 .paper{fill:#ffffff}
@@ -22,14 +23,15 @@ text.ours{fill:#1a7f37;font-weight:600}
 .system{fill:#8c959f}
 .starting{fill:#218bff}
 .active{fill:#c8e1ff}
-rect.ours{fill:#1a7f37}
-.step{fill:#4ac26b}
-.waiting{fill:#d4a72c}
+rect.ours{fill:#116329}
+.step{fill:#2da44e}
+.waiting{fill:#9a6700}
 .failed{fill:#cf222e}
 @media (prefers-color-scheme:dark){
 text{fill:#9198a1}
 .title,.name,.head{fill:#f0f6fc}
 .note{fill:#d1d7e0}
+.inside{fill:#0d1117}
 .halo{stroke:#0d1117}
 .paper{fill:#0d1117}
 .frame{stroke:#3d444d}

@@ -30,10 +30,16 @@ func Draw(c Chart) []byte {
 	a := newAxis(all, 0, slices.Max(all), left, right-left)
 	top := d.y
 	d.y += laneHigh*lanes(a, c.Marks) + 4
-	d.marks(a, c.Marks, top, d.y+rowHigh*float64(len(c.Rows)))
+	bottom := d.y + rowHigh*float64(len(c.Rows))
 	places := d.rows(a, c.Rows)
-	for _, detail := range c.Details {
-		d.detail(a, places, detail)
+	d.marks(a, c.Marks, top, bottom)
+	for i, detail := range c.Details {
+		above, ok := places[detail.Of]
+		d.detail(detail, func(y float64) {
+			if ok && i == 0 { // another would go through this one
+				d.lens(a, detail, above, y)
+			}
+		})
 	}
 	d.legend(c)
 	return d.document(c.Title)
@@ -68,29 +74,38 @@ func (d *drawing) rows(a axis, rows []Row) (middle map[string]float64) {
 		}
 	}
 	middle = make(map[string]float64)
-	for _, row := range rows {
-		y := d.y + rowHigh/2
+	for i, row := range rows {
+		y := top + rowHigh*float64(i) + rowHigh/2
 		middle[row.Name] = y
-		d.front.text(margin, y+4, "name", "", row.Name)
 		for _, s := range row.Spans {
 			x, wide := bar(a, s)
-			d.front.rect(s.Kind.class(), x, y-barHigh/2, wide, barHigh,
+			d.front.rect(s.Kind.String(), x, y-barHigh/2, wide, barHigh,
 				fmt.Sprintf("%s: %s, from %s to %s", row.Name, Time(s.To-s.From), Time(s.From), Time(s.To)))
 		}
-		d.note(a, row, y)
-		d.y += rowHigh
 	}
+	for _, c := range a.cuts() {
+		d.front.zigzag(c.x-cutWidth/2+6, c.x+cutWidth/2-6, top, bottom)
+	}
+	for i, row := range rows {
+		y := top + rowHigh*float64(i) + rowHigh/2 + 4
+		d.front.text(margin, y, "name", "", row.Name)
+		d.note(a, row, y)
+	}
+	d.ticks(a, top, bottom)
+	return middle
+}
+
+// ticks draws the axis below the rows.
+func (d *drawing) ticks(a axis, top, bottom float64) {
 	for _, t := range a.ticks() {
 		d.back.line("grid", t.x, top, t.x, bottom)
 		d.front.text(t.x, bottom+15, "tick", "middle", t.text)
 	}
 	d.y = bottom + 20
 	for _, c := range a.cuts() {
-		d.front.zigzag(c.x-cutWidth/2+6, c.x+cutWidth/2-6, top, bottom)
 		d.front.text(c.x, bottom+28, "tick", "middle", Time(c.time)+" left out")
 		d.y = bottom + 33
 	}
-	return middle
 }
 
 // bar is where a span is, and never nothing.
@@ -100,35 +115,43 @@ func bar(a axis, s Span) (x, wide float64) {
 	return min(x, right-wide), wide
 }
 
-// note writes how long a row took, behind its bars or, for want of space, before them.
+// note writes how long a row took: behind its bars or, for want of space, before them
+// or in them.
 func (d *drawing) note(a axis, row Row, y float64) {
 	took, from, to, ok := row.took()
 	if !ok || took < time.Millisecond/20 {
 		return
 	}
+	text := Time(took)
+	start, end := a.x(from), max(a.x(to), a.x(from)+thin)
 	class := "note"
 	if !slices.ContainsFunc(row.Spans, func(s Span) bool { return s.Kind == Active }) {
 		class = "note halo" // lines may run through it
 	}
-	text := Time(took)
-	if x := max(a.x(to), a.x(from)+thin) + space; x+long(text) <= right {
-		d.front.text(x, y+4, class, "", text)
-	} else {
-		d.front.text(a.x(from)-space, y+4, class, "end", text)
+	switch wide := space + long(text); {
+	case end+wide <= right:
+		d.front.text(end+space, y, class, "", text)
+	case start-wide >= left:
+		d.front.text(start-space, y, class, "end", text)
+	default:
+		d.front.text(end-space, y, "inside", "end", text)
 	}
 }
 
-// detail enlarges a part of the rows above.
-func (d *drawing) detail(above axis, middle map[string]float64, detail Detail) {
-	a := newAxis(events(detail.Rows, nil), detail.From, detail.To, left, right-left)
+// detail enlarges a part of the rows above, all of it: nothing is cut out. lens is told
+// where it begins.
+func (d *drawing) detail(detail Detail, lens func(y float64)) {
 	d.y += 24
 	d.front.text(margin, d.y, "head", "", detail.Of+", enlarged")
 	d.y += 10
-	if y, ok := middle[detail.Of]; ok {
-		x, wide := bar(above, Span{From: detail.From, To: detail.To})
-		d.back.printf(`<polygon class="lens" points="%.1f,%.1f %.1f,%.1f %.1f,%.1f %.1f,%.1f"/>`, x, y, x+wide, y, right, d.y, left, d.y)
-	}
-	d.rows(a, detail.Rows)
+	lens(d.y)
+	d.rows(newAxis(nil, detail.From, detail.To, left, right-left), detail.Rows)
+}
+
+// lens leads from a row to its detail.
+func (d *drawing) lens(a axis, detail Detail, above, below float64) {
+	x, wide := bar(a, Span{From: detail.From, To: detail.To})
+	d.back.printf(`<polygon class="lens" points="%.1f,%.1f %.1f,%.1f %.1f,%.1f %.1f,%.1f"/>`, x, above, x+wide, above, right, below, left, below)
 }
 
 func (d *drawing) legend(c Chart) {

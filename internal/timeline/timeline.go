@@ -101,7 +101,7 @@ func (c *collector) since(at time.Duration) time.Duration {
 	if !c.boot.Kernel {
 		at -= c.boot.Userspace
 	}
-	return max(at, 0)
+	return min(max(at, 0), ageMost)
 }
 
 func (c *collector) span(kind plot.Kind, from, to time.Duration) plot.Span {
@@ -187,9 +187,9 @@ func (c *collector) started(u Unit) time.Duration {
 // forever is as long as the chart goes.
 const forever = time.Duration(1<<63 - 1)
 
-// stretch ends what is still active with the chart.
+// stretch ends what is still active with the chart, which has the whole boot.
 func (c *collector) stretch(chart *plot.Chart) {
-	var end time.Duration
+	end := c.since(c.boot.Finish)
 	for _, row := range chart.Rows {
 		for _, s := range row.Spans {
 			if s.To != forever {
