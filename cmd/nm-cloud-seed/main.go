@@ -89,6 +89,6 @@ Exit status: 0 done, 1 failed, 2 wrong usage or configuration.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(runCommand(), healCommand(), fetchCommand(), refreshCommand(), statusCommand(), keepCommand(), doctorCommand(), versionCommand(), busCommand(), dispatchCommand(), noSearchCommand(), placeLeaseCommand(), cleanupCommand(), forgetLeasesCommand(), hostnameCommand(), sshKeysCommand())
+	root.AddCommand(runCommand(), healCommand(), fetchCommand(), refreshCommand(), statusCommand(), plotCommand(), keepCommand(), doctorCommand(), versionCommand(), busCommand(), dispatchCommand(), noSearchCommand(), placeLeaseCommand(), cleanupCommand(), forgetLeasesCommand(), hostnameCommand(), sshKeysCommand())
 	return root
 }

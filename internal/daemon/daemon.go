@@ -48,7 +48,7 @@ type Daemon struct {
 // says what was tried. The context's end (SIGTERM) ends everything and leaves no
 // connection of its own.
 func (d *Daemon) Run(ctx context.Context) error {
-	d.state = State{Started: time.Now(), Process: thisProcess()}
+	d.state = State{Started: time.Now(), StartedMonotonic: Monotonic().Microseconds(), Process: thisProcess()}
 	if err := atomicfile.MkdirAll(filepath.Join(d.Root, RunDir), 0o755); err != nil {
 		return d.fail(err)
 	}

@@ -34,8 +34,9 @@ func (d *Daemon) Heal(ctx context.Context) error {
 	}
 	if d.state, err = ReadState(d.Root); err != nil {
 		d.Log.Warn(err) // it was killed very early
-		d.state = State{Started: time.Now(), Phase: Failed}
+		d.state = State{Started: time.Now(), StartedMonotonic: Monotonic().Microseconds(), Phase: Failed}
 	}
+	d.state.resume()
 	kept := d.state.Kept // is ours again, for the time being
 	d.tell(func(s *State) {
 		s.step("waiting for the virtual router")

@@ -53,6 +53,8 @@ type State struct {
 	Healing   *Healing   `json:"healing,omitempty"`
 	Refresh   *Refresh   `json:"refresh,omitempty"` // the last one since the boot
 	Ended     *time.Time `json:"ended,omitempty"`   // the process has gone
+
+	StartedMonotonic int64 `json:"started-monotonic-us,omitempty"` // Started in microseconds of CLOCK_MONOTONIC
 }
 
 // Healing is what goes on after a boot that had no data from the virtual router.

@@ -12,7 +12,7 @@ import (
 // What is expected of the boots, as lists of verdicts.
 
 var (
-	seeded = slices.Concat(works, []check{phase(daemon.Ready), {"not resident", gone}, {"compatibility lease", cleared}})
+	seeded = slices.Concat(works, []check{phase(daemon.Ready), {"not resident", gone}, {"compatibility lease", cleared}, {"plot", drawn}})
 	again  = append(slices.Clone(seeded), same)
 
 	same = check{"same machine", sameMachine}

@@ -56,6 +56,7 @@ func TestEachCheckCanFail(t *testing.T) {
 		"probes":              {"probe/cron": "no user\nno host key\n"},
 		"cloud-init log":      {"cloud-init.log": "x.py[WARNING]: something\n"},
 		"service":             {"status.json": `{"phase":"failed"}`},
+		"plot":                {"plot.svg": strings.Replace(sample(t, "good", nil).text("plot.svg"), "</svg>", "", 1)},
 		"compatibility lease": {"netif/leases/2": "SERVER_ADDRESS=10.1.1.1\n"},
 		"not resident":        {"units": strings.ReplaceAll(sample(t, "good", nil).text("units"), "SubState=exited", "SubState=running")},
 	} {
@@ -70,7 +71,7 @@ func TestEachCheckCanFail(t *testing.T) {
 	if got := wrong(sample(t, "good", map[string]string{"units.stderr": "exit status 124\n"}), seeded); !slices.Equal(got, []string{"ends"}) {
 		t.Errorf("a cut report: %q found something", got)
 	}
-	if n := len(seeded); n != 20 {
+	if n := len(seeded); n != 21 {
 		t.Errorf("there are %d checks of a good boot: a new one needs a line above", n)
 	}
 }
@@ -78,7 +79,7 @@ func TestEachCheckCanFail(t *testing.T) {
 // Without the package, all that is about the instance is missing.
 func TestBugFailsAsItShould(t *testing.T) {
 	t.Parallel()
-	want := []string{"datasource", "cloud-id", "instance-id", "hostname", "FQDN", "SSH key", "user-data", "probes", "cloud-init log", "service", "not resident"}
+	want := []string{"datasource", "cloud-id", "instance-id", "hostname", "FQDN", "SSH key", "user-data", "probes", "cloud-init log", "service", "not resident", "plot"}
 	if got := wrong(sample(t, "bug", nil), seeded); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -168,6 +169,31 @@ func TestOnlyThisBootsComplaints(t *testing.T) {
 	} {
 		if err := complaints(sample(t, "good", map[string]string{"cloud-init.log": log})); (err != nil) != bad {
 			t.Errorf("%q: %v", log, err)
+		}
+	}
+}
+
+func TestDrawn(t *testing.T) {
+	t.Parallel()
+	picture := sample(t, "good", nil).text("plot.svg")
+	row := func(name string) string { return `<text class="name">` + name + "</text>\n" }
+	for name, bad := range map[string]string{
+		"none":               "",
+		"cut off":            picture[:len(picture)/2],
+		"no NetworkManager":  strings.Replace(picture, row("NetworkManager.service"), "", 1),
+		"no network stage":   strings.Replace(picture, row("cloud-init.service"), "", 1),
+		"a stage before us":  strings.Replace(strings.Replace(picture, row("cloud-final.service"), "", 1), row(ours), row("cloud-final.service")+row(ours), 1),
+		"no step":            strings.Replace(picture, row("lease"), "", 1),
+		"steps out of order": strings.Replace(picture, row("lease")+row("virtual router"), row("virtual router")+row("lease"), 1),
+	} {
+		if bad == picture {
+			t.Errorf("%s: nothing has changed", name)
+		}
+		if drawn(sample(t, "good", map[string]string{"plot.svg": bad, "plot-nobody.svg": bad})) == nil {
+			t.Errorf("%s: no complaint", name)
+		}
+		if drawn(sample(t, "good", map[string]string{"plot-nobody.svg": bad})) == nil {
+			t.Errorf("%s, for nobody: no complaint", name)
 		}
 	}
 }

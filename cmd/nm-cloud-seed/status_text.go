@@ -1,0 +1,103 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/timeline"
+)
+
+// nameWidth is the first column's.
+const nameWidth = len("virtual router") + 2
+
+// listMost bounds lists: what a screen has no room for is in --json.
+const listMost = 6
+
+func printStatus(w io.Writer, s daemon.State) error {
+	text := strings.Join(newScreen(w).status(s, s.Age()), "\n") + "\n"
+	_, err := io.WriteString(w, text)
+	return err
+}
+
+// status is what there is to say of a state, as lines. age is how long ago the run
+// started.
+func (v screen) status(s daemon.State, age time.Duration) []string {
+	p := page{screen: v}
+	p.row("state", colour(s.Phase), string(s.Phase))
+	p.row("", "", s.Text)
+	p.instance(s)
+	if s.Healing != nil {
+		p.row("healing", yellow, s.Healing.Text)
+	}
+	if s.Password != "" {
+		p.row("password", "", s.Password)
+	}
+	if s.SSHKeys != "" {
+		p.row("SSH keys", "", s.SSHKeys)
+	}
+	if len(s.Temporary) > 0 {
+		p.row("temporary", "", "a connection of ours holds "+list(s.Temporary))
+	}
+	if len(s.Kept) > 0 {
+		p.row("temporary", "", fmt.Sprintf("a connection of ours stays on %s until shutdown, as no other profile took its place; 'nm-cloud-seed keep' makes it permanent", list(s.Kept)))
+	}
+	for i, d := range s.Devices {
+		if i == listMost {
+			p.row("", "", fmt.Sprintf("and %d more", len(s.Devices)-i))
+			break
+		}
+		p.row("device", "", d.Name+": "+d.Detail)
+	}
+	p.row("started", "", s.Started.Local().Format(time.DateTime))
+	return append(p.lines, v.steps(timeline.StepsOf(s, age))...)
+}
+
+// page is a text under way.
+type page struct {
+	screen
+	lines []string
+}
+
+// row has its name in the first column, and is broken where a terminal ends.
+func (p *page) row(name, colour, text string) {
+	lines := []string{cleanText(text)}
+	if p.height > 0 {
+		lines = wrap(lines[0], max(p.width-nameWidth, 1))
+	}
+	for _, line := range lines {
+		p.lines = append(p.lines, strings.TrimRight(fmt.Sprintf("%-*s", nameWidth, name)+p.paint(colour, line), " "))
+		name = ""
+	}
+}
+
+func (p *page) instance(s daemon.State) {
+	i := s.Instance
+	if i == nil {
+		return
+	}
+	p.row("instance-id", "", i.ID)
+	router := fmt.Sprintf("%s (%s on %s)", i.Server, i.Role, i.Device)
+	if i.Source == daemon.LastBoot {
+		p.row("source", yellow, fmt.Sprintf("%s, fetched %s from %s", i.Source, i.Fetched.Local().Format(time.DateTime+" MST"), router))
+		router = "not used: " + s.Error
+	}
+	p.row("virtual router", "", router)
+	p.row("seed", "", fmt.Sprintf("%s: %d keys, %d bytes of user-data", i.Seed, i.Keys, i.UserData))
+	for n, warning := range i.Warnings {
+		if n == listMost {
+			p.row("", "", fmt.Sprintf("and %d more", len(i.Warnings)-n))
+			break
+		}
+		p.row("warning", yellow, warning)
+	}
+}
+
+func list(names []string) string {
+	if len(names) > listMost {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:listMost], ", "), len(names)-listMost)
+	}
+	return strings.Join(names, ", ")
+}

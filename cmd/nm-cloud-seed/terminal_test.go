@@ -1,0 +1,167 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/test/lab"
+)
+
+// onTerminal is a command on a terminal of its own.
+type onTerminal struct {
+	*exec.Cmd
+	master *os.File
+	mu     sync.Mutex
+	text   bytes.Buffer
+	closed chan struct{}
+}
+
+func startOnTerminal(t *testing.T, args ...string) *onTerminal {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { master.Close() })
+	fd := int(master.Fd())
+	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 80}); err != nil {
+		t.Fatal(err)
+	}
+	other, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	tty := os.NewFile(other, "tty")
+	defer tty.Close()
+	o := &onTerminal{Cmd: exec.Command(args[0], args[1:]...), master: master, closed: make(chan struct{})}
+	o.Stdin, o.Stdout, o.Stderr = tty, tty, tty
+	o.Env = append(os.Environ(), "TERM=xterm", "LC_ALL=C.UTF-8")
+	o.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := o.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(o.closed)
+		b := make([]byte, 4096)
+		for {
+			n, err := master.Read(b)
+			o.mu.Lock()
+			o.text.Write(b[:n])
+			o.mu.Unlock()
+			if err != nil { // EIO: the command has gone
+				return
+			}
+		}
+	}()
+	return o
+}
+
+func (o *onTerminal) said() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// wait waits until the terminal has got so many different texts of a kind.
+func (o *onTerminal) wait(t *testing.T, pattern string, number int) {
+	t.Helper()
+	want := regexp.MustCompile(pattern)
+	for {
+		found := want.FindAllString(o.said(), -1)
+		slices.Sort(found)
+		if len(slices.Compact(found)) >= number {
+			return
+		}
+		select {
+		case <-o.closed:
+			t.Fatalf("it has gone without %q: %q", pattern, o.said())
+		case <-t.Context().Done():
+			t.Fatalf("no %q: %q", pattern, o.said())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// end waits for the command, and returns its exit status.
+func (o *onTerminal) end(t *testing.T) int {
+	t.Helper()
+	err := o.Wait()
+	<-o.closed
+	var failed *exec.ExitError
+	if err != nil && !errors.As(err, &failed) {
+		t.Fatal(err)
+	}
+	return o.ProcessState.ExitCode()
+}
+
+// TestWatch follows the service on a terminal: before there is anything, while it is at
+// work, to its end.
+func TestWatch(t *testing.T) {
+	if !lab.Inside() {
+		t.Parallel()
+	}
+	lab.Run(t, lab.Config{}, func(l *lab.Lab) {
+		if err := os.WriteFile("/etc/nm-cloud-seed.conf", []byte("[main]\nplatform=cloudstack\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		early := startOnTerminal(t, "nm-cloud-seed", "status", "--watch")
+		early.wait(t, "waiting for the service to start", 1)
+		late := startOnTerminal(t, "nm-cloud-seed", "status", "--watch")
+
+		service := exec.Command("nm-cloud-seed", "run")
+		if err := service.Start(); err != nil {
+			t.Fatal(err)
+		}
+		// The bar grows while nothing else is new.
+		early.wait(t, `searching +\S+ m?s `, 5)
+		if _, err := early.master.Write([]byte("\x03")); err != nil {
+			t.Fatal(err)
+		}
+		if status := early.end(t); status != exitRunning {
+			t.Errorf("exit status %d", status)
+		}
+		if text := early.said(); !strings.HasSuffix(text, "\x1b[J^C\r\x1b[K") || strings.Contains(text, "\x1b[2J") || strings.Contains(text, "\x1b[H") {
+			t.Errorf("%q", text)
+		}
+
+		if err := router(t, l); err != nil {
+			t.Fatal(err)
+		}
+		late.wait(t, `state +\x1b\[32mready`, 1)
+		if err := service.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		if err := service.Wait(); err != nil {
+			t.Error(err)
+		}
+		if status := late.end(t); status != 0 {
+			t.Errorf("exit status %d", status)
+		}
+		text := late.said()
+		last := text[strings.LastIndex(text, "state "):]
+		if !regexp.MustCompile(`(?s)ready.*\nstep +took +at.*\nNetworkManager .*\nvirtual router .*[▏▎▍▌▋▊▉█].*\x1b\[J$`).MatchString(last) {
+			t.Errorf("%q", last)
+		}
+		screen := &fakeTerminal{height: 24}
+		if _, err := screen.Write([]byte(strings.ReplaceAll(regexp.MustCompile(`\x1b\[\d*m`).ReplaceAllString(text, ""), "\r\n", "\n"))); err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(screen.String(), "started "); n != 1 {
+			t.Errorf("the terminal has the state %d times:\n%s", n, screen)
+		}
+	})
+}
