@@ -32,6 +32,7 @@ type Origin struct {
 	Role   string     // how the server was found: "DHCP server", "router", "data-server"
 	Device string     // the device it was asked through
 	Index  int        // that device's kernel interface index, 0 if unknown
+	DHCP   netip.Addr // the DHCP server of that device's network, or zero
 	Router netip.Addr // the first router of that device's network, or zero
 	Domain string     // the DNS domain of that device's network, or empty
 }

@@ -91,6 +91,6 @@ Exit status: 0 done, 1 failed, 2 wrong usage or configuration.`,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true // the packages have its scripts
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
-	root.AddCommand(runCommand(), healCommand(), fetchCommand(), statusCommand(), keepCommand(), doctorCommand(), versionCommand(), noSearchCommand(), placeLeaseCommand(), cleanupCommand(), forgetLeasesCommand(), hostnameCommand(), sshKeysCommand())
+	root.AddCommand(runCommand(), healCommand(), fetchCommand(), refreshCommand(), statusCommand(), keepCommand(), doctorCommand(), versionCommand(), busCommand(), dispatchCommand(), noSearchCommand(), placeLeaseCommand(), cleanupCommand(), forgetLeasesCommand(), hostnameCommand(), sshKeysCommand())
 	return root
 }

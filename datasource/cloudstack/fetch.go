@@ -117,7 +117,7 @@ func (f *Fetcher) attempt(ctx context.Context, v *viewer) (*datasource.Instance,
 	if err != nil {
 		return nil, err
 	}
-	origin := datasource.Origin{Server: p.answered, Role: p.role, Device: p.device, Index: p.lease.Index, Domain: p.lease.Domain}
+	origin := datasource.Origin{Server: p.answered, Role: p.role, Device: p.device, Index: p.lease.Index, DHCP: p.lease.Server, Domain: p.lease.Domain}
 	if p.lease.Default() {
 		origin.Router = p.lease.Routers[0]
 	}

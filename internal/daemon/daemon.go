@@ -35,7 +35,7 @@ type Daemon struct {
 	Config config.Config
 	Notify func(state string) // sd_notify(3)
 	// StartUnit starts a unit and waits until it is started; of a oneshot, until it
-	// has ended. Heal needs it.
+	// has ended. Heal and Refresh need it.
 	StartUnit func(ctx context.Context, name string) error
 
 	mu    sync.Mutex
@@ -149,15 +149,24 @@ func (d *Daemon) job() Job {
 	}
 }
 
-// seed writes the seed, and what old versions of cloud-init need besides.
-func (d *Daemon) seed(inst *datasource.Instance) error {
-	store := seed.Store{Dir: filepath.Join(d.Root, RunDir), Link: filepath.Join(d.Root, SeedLink)}
-	kept, err := store.Write(inst)
-	if err != nil {
-		return err
-	}
+// store is where the seed is.
+func (d *Daemon) store() seed.Store {
+	return seed.Store{Dir: filepath.Join(d.Root, RunDir), Link: filepath.Join(d.Root, SeedLink)}
+}
+
+// writeSeed writes the seed alone.
+func (d *Daemon) writeSeed(inst *datasource.Instance) error {
+	kept, err := d.store().Write(inst)
 	if kept != "" {
 		d.Log.WithField("path", kept).Warn("a seed that was not ours was in the way; it is kept under another name")
+	}
+	return err
+}
+
+// seed writes the seed, and what old versions of cloud-init need besides.
+func (d *Daemon) seed(inst *datasource.Instance) error {
+	if err := d.writeSeed(inst); err != nil {
+		return err
 	}
 	from := inst.Origin
 	lease := cloudinit.Lease{Index: from.Index, Server: from.Server, Router: from.Router, Domain: from.Domain}

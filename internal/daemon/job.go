@@ -27,7 +27,9 @@ type Job struct {
 	Enough func() bool
 	// Owner and Patient are nm's, see Options there.
 	Owner, Patient bool
-	Report         func(Progress) // told of each step and each change in words; must not block
+	// LookOnly activates no connection: what is there has to do.
+	LookOnly bool
+	Report   func(Progress) // told of each step and each change in words; must not block
 }
 
 // enoughAfter is how long a VM whose virtual router is away takes longer to boot.
@@ -51,6 +53,9 @@ func (j Job) Fetch(ctx context.Context) (*datasource.Instance, *Networks, error)
 	outer := ctx
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	n.stop = stop
+	if j.LookOnly {
+		network.Settle()
+	}
 	go network.Run(life)
 	go n.relay()
 

@@ -47,6 +47,7 @@ func (s *source) inState() *Instance {
 	inst, from := s.Instance, s.Instance.Origin
 	return &Instance{
 		ID: inst.ID, Source: s.name(), Fetched: s.Fetched, Server: from.Server, Role: from.Role, Device: from.Device,
+		Default: from.Router.IsValid(), DHCP: from.DHCP,
 		Keys: len(inst.Metadata), UserData: len(inst.UserData), Seed: SeedLink, Warnings: inst.Warnings,
 	}
 }
@@ -130,17 +131,25 @@ func (d *Daemon) keep(from *source) {
 		d.Log.Warn("the data is not kept for the next boot, as nothing tells this machine from a copy of it: no product UUID, no MAC address")
 		return
 	}
-	// A virtual router that was rebuilt may have no keys for a while.
-	next, keys := from.Copy, "public-keys"
-	if last, err := lastboot.Load(dir); err == nil && next.Instance.Metadata[keys] == "" && last.Instance.Metadata[keys] != "" {
-		inst := *next.Instance
-		inst.Metadata = maps.Clone(inst.Metadata)
-		inst.Metadata[keys] = last.Instance.Metadata[keys]
-		next.Instance = &inst
-	}
+	next := from.Copy
+	next.Instance = d.withKeys(next.Instance)
 	if err := lastboot.Save(dir, next); err != nil {
 		d.Log.Warn(err)
 	}
+}
+
+// withKeys is the instance with the SSH keys of the last boot, where it has none: a
+// virtual router that was rebuilt may have none for a while.
+func (d *Daemon) withKeys(inst *datasource.Instance) *datasource.Instance {
+	const keys = "public-keys"
+	last, err := lastboot.Load(filepath.Join(d.Root, stateDir))
+	if err != nil || inst.Metadata[keys] != "" || last.Instance.Metadata[keys] == "" {
+		return inst
+	}
+	with := *inst
+	with.Metadata = maps.Clone(inst.Metadata)
+	with.Metadata[keys] = last.Instance.Metadata[keys]
+	return &with
 }
 
 // wantingPath exists while this boot has no data from the virtual router, whatever

@@ -51,13 +51,24 @@ type State struct {
 	Kept      []string   `json:"kept-connections,omitempty"`      // devices whose temporary connection stays until shutdown
 	Error     string     `json:"error,omitempty"`                 // why it failed, or why it went on with the data of the last boot
 	Healing   *Healing   `json:"healing,omitempty"`
-	Ended     *time.Time `json:"ended,omitempty"` // the process has gone
+	Refresh   *Refresh   `json:"refresh,omitempty"` // the last one since the boot
+	Ended     *time.Time `json:"ended,omitempty"`   // the process has gone
 }
 
 // Healing is what goes on after a boot that had no data from the virtual router.
 type Healing struct {
 	Text    string  `json:"text"`
 	Process process `json:"process"`
+}
+
+// Refresh is how the virtual router was asked again, after the boot.
+type Refresh struct {
+	Text    string     `json:"text"` // for a person
+	Started time.Time  `json:"started"`
+	Process process    `json:"process"`
+	Changed []string   `json:"changed,omitempty"` // names of metadata keys, and user-data
+	Error   string     `json:"error,omitempty"`
+	Ended   *time.Time `json:"ended,omitempty"`
 }
 
 // Step is something that a run achieved.
@@ -81,6 +92,8 @@ type Instance struct {
 	Server   netip.Addr `json:"virtual-router"`
 	Role     string     `json:"found-as"`
 	Device   string     `json:"device"`
+	Default  bool       `json:"default-network"` // the device is in it: it has a router
+	DHCP     netip.Addr `json:"dhcp-server"`     // of the device's network; zero if its address is static
 	Keys     int        `json:"keys"`
 	UserData int        `json:"user-data-bytes"`
 	Seed     string     `json:"seed"`
@@ -113,16 +126,29 @@ func ReadState(root string) (State, error) {
 	if s.Healing != nil && s.Healing.Process.gone() {
 		s.Healing, s.Temporary = nil, nil
 	}
+	if r := s.Refresh; r != nil && r.Ended == nil && r.Process.gone() {
+		last := time.Now()
+		r.Ended, r.Error = &last, "it was killed while it was at work: "+r.Text
+		r.Text = r.Error
+	}
 	return s, nil
 }
 
 // text is what systemd shows.
 func (s *State) text() string {
-	if s.Healing != nil {
+	switch {
+	case s.Healing != nil:
 		return s.Healing.Text
+	case s.refreshing():
+		return s.Refresh.Text
 	}
 	return s.Text
 }
+
+func (s *State) refreshing() bool { return s.Refresh != nil && s.Refresh.Ended == nil }
+
+// Busy says whether anything goes on that changes the state.
+func (s *State) Busy() bool { return s.Ended == nil || s.Healing != nil || s.refreshing() }
 
 func (s *State) step(name string) {
 	s.Steps = append(s.Steps, Step{name, float64(time.Since(s.Started).Microseconds()) / 1000})

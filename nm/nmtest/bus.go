@@ -46,6 +46,13 @@ type Daemon struct {
 // Bus starts a private bus that ends with the test.
 func Bus(t testing.TB) *Daemon {
 	t.Helper()
+	return BusWith(t, configuration)
+}
+
+// BusWith is Bus with a configuration of its own, in which %s is its socket. Other
+// users can get at it.
+func BusWith(t testing.TB, configuration string) *Daemon {
+	t.Helper()
 	if _, err := os.Stat(Program); err != nil {
 		t.Fatalf("%s is missing: install the package dbus (Debian: dbus-daemon)", Program)
 	}
@@ -56,6 +63,9 @@ func Bus(t testing.TB) *Daemon {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
 	socket := filepath.Join(dir, "bus")
 	if err := os.WriteFile(filepath.Join(dir, "conf"), fmt.Appendf(nil, configuration, socket), 0o600); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,200 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+	"github.com/godbus/dbus/v5/introspect"
+	"github.com/sirupsen/logrus"
+
+	policy "github.com/nm-cloud-seed/nm-cloud-seed/dbus-policy"
+)
+
+// Server answers on the system bus.
+type Server struct {
+	Log logrus.FieldLogger
+	// Look is how things stand: asked at each call and ten times a second, and
+	// nobody else is asked for it.
+	Look func() Properties
+	// Refresh asks the virtual router again and names what has changed. An *Error
+	// goes to the caller by its name.
+	Refresh func(context.Context) (changed []string, err error)
+	// Ready is called when the name is ours.
+	Ready func()
+	// Idle is after how long without a call the server ends, if nothing goes on.
+	Idle time.Duration
+}
+
+// Error is an error with a name on the bus: org.nmcloudseed1.Error.NAME.
+type Error struct {
+	Name string // Busy, NotRun or Failed
+	Err  error
+}
+
+func (e *Error) Error() string { return e.Err.Error() }
+
+func (e *Error) Unwrap() error { return e.Err }
+
+const (
+	lookEvery = 100 * time.Millisecond
+	callLimit = 5 * time.Second // of a call to the bus itself
+)
+
+// Run serves until nobody has called for a while, or the context ends. Calls that
+// came before are answered: then the bus has us started again for the next.
+func (s *Server) Run(ctx context.Context) error {
+	calls := newCalls()
+	// Not the context's: the last answers have to go out after its end.
+	life, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	conn, err := dbus.ConnectSystemBus(dbus.WithContext(life), dbus.WithIncomingInterceptor(calls.in), dbus.WithOutgoingInterceptor(calls.out))
+	if err != nil {
+		return fmt.Errorf("cannot connect to the system bus: %w", err)
+	}
+	defer conn.Close()
+	shared := &sharing{life: ctx, fetch: s.Refresh}
+	object := &object{Server: s, conn: conn, sharing: shared}
+	if err := object.export(); err != nil {
+		return fmt.Errorf("cannot serve %s: %w", Name, err)
+	}
+	switch reply, err := conn.RequestName(Name, dbus.NameFlagDoNotQueue); {
+	case err != nil:
+		return fmt.Errorf("cannot have the name %s on the system bus: %w", Name, err)
+	case reply != dbus.RequestNameReplyPrimaryOwner:
+		return fmt.Errorf("cannot have the name %s on the system bus: another process has it", Name)
+	}
+	s.Ready()
+
+	before := s.Look()
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for done := false; !done; {
+		select {
+		case <-ctx.Done():
+			done = true
+		case <-conn.Context().Done():
+			return errors.New("cannot serve any longer: the connection to the system bus was lost")
+		case <-tick.C:
+			now := s.Look()
+			object.emit(before, now)
+			before = now
+			quiet, answered := calls.quiet()
+			done = answered && quiet >= s.Idle && !now.Busy && !shared.busy()
+		}
+	}
+	return object.leave(calls)
+}
+
+// leave gives the name back, and answers what had come before that: the bus
+// delivers in order, so it has all come when the bus has answered.
+func (o *object) leave(calls *calls) error {
+	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
+	defer cancel()
+	if call := o.conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.ReleaseName", 0, Name); call.Err != nil {
+		return fmt.Errorf("cannot give back the name %s: %w", Name, call.Err)
+	}
+	for {
+		if _, answered := calls.quiet(); answered {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return errors.New("cannot answer all calls in time")
+		case <-calls.changed:
+		}
+	}
+	// The last answer was about to be sent: the bus takes it before this.
+	return o.conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetId", 0).Err
+}
+
+// object is what callers see.
+type object struct {
+	*Server
+	conn    *dbus.Conn
+	sharing *sharing
+}
+
+func (o *object) export() error {
+	return errors.Join(
+		o.conn.ExportMethodTable(map[string]any{"Refresh": o.refresh}, Path, Interface),
+		o.conn.ExportMethodTable(map[string]any{"Get": o.get, "GetAll": o.getAll, "Set": o.set}, Path, propertiesIface),
+		o.conn.Export(introspect.Introspectable(policy.Interface), Path, "org.freedesktop.DBus.Introspectable"),
+	)
+}
+
+// refresh is for root, which the bus has seen to; who has changed its policy finds
+// that it is so all the same.
+func (o *object) refresh(m dbus.Message) ([]string, *dbus.Error) {
+	caller, _ := m.Headers[dbus.FieldSender].Value().(string)
+	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
+	defer cancel()
+	var uid uint32
+	if err := o.conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetConnectionUnixUser", 0, caller).Store(&uid); err != nil || uid != 0 {
+		return nil, dbus.NewError("org.freedesktop.DBus.Error.AccessDenied", []any{"only root may have the virtual router asked"})
+	}
+	if m.Flags&dbus.FlagNoReplyExpected != 0 {
+		o.sharing.tell()
+		return nil, nil
+	}
+	changed, err := o.sharing.answer()
+	if err != nil {
+		named := &Error{Name: "Failed"}
+		errors.As(err, &named)
+		return nil, dbus.NewError(errorPrefix+named.Name, []any{err.Error()})
+	}
+	return append([]string{}, changed...), nil
+}
+
+func (o *object) get(iface, name string) (dbus.Variant, *dbus.Error) {
+	all, err := o.getAll(iface)
+	if err != nil {
+		return dbus.Variant{}, err
+	}
+	value, ok := all[name]
+	if !ok {
+		return value, unknown("UnknownProperty", "property", name)
+	}
+	return value, nil
+}
+
+// getAll answers for "", too: any interface.
+func (o *object) getAll(iface string) (map[string]dbus.Variant, *dbus.Error) {
+	if iface != Interface && iface != "" {
+		return nil, unknown("UnknownInterface", "interface", iface)
+	}
+	return o.Look().variants(), nil
+}
+
+func (o *object) set(iface, name string, _ dbus.Variant) *dbus.Error {
+	if _, err := o.get(iface, name); err != nil {
+		return err
+	}
+	return dbus.NewError("org.freedesktop.DBus.Error.PropertyReadOnly", []any{fmt.Sprintf("%s can only be read", name)})
+}
+
+func unknown(kind, what, name string) *dbus.Error {
+	return dbus.NewError("org.freedesktop.DBus.Error."+kind, []any{fmt.Sprintf("there is no %s %q", what, name)})
+}
+
+// emit tells what has changed.
+func (o *object) emit(before, now Properties) {
+	if reflect.DeepEqual(before, now) {
+		return
+	}
+	changed := now.variants()
+	for name, value := range before.variants() {
+		if reflect.DeepEqual(value, changed[name]) {
+			delete(changed, name)
+		}
+	}
+	if len(changed) == 0 {
+		return
+	}
+	if err := o.conn.Emit(Path, propertiesIface+".PropertiesChanged", Interface, changed, []string{}); err != nil {
+		o.Log.WithError(err).Warn("cannot tell the bus what has changed")
+	}
+}

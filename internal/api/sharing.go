@@ -1,0 +1,84 @@
+package api
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// calm is how long after a fetch its answer is good enough for others.
+const calm = 2 * time.Second
+
+// sharing has calls share one fetch: those that come while it goes on, and in the
+// calm after it. So a storm of calls ends in one, and a storm that does not end in
+// one each two seconds.
+type sharing struct {
+	life  context.Context // of the server
+	fetch func(context.Context) ([]string, error)
+
+	mu    sync.Mutex
+	last  *fetched // that goes on, or has ended
+	again bool     // one more comes after the calm
+}
+
+type fetched struct {
+	done    chan struct{} // closed at the end
+	end     time.Time
+	changed []string
+	err     error
+}
+
+// answer waits for the fetch that a call shares, or starts one.
+func (s *sharing) answer() ([]string, error) {
+	s.mu.Lock()
+	f := s.last
+	if f == nil || f.ended() && time.Since(f.end) >= calm {
+		f = s.start()
+	}
+	s.mu.Unlock()
+	<-f.done
+	return f.changed, f.err
+}
+
+// tell does not wait for an answer: somebody has seen a reason for a fetch, and one
+// that has ended did not know of it.
+func (s *sharing) tell() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch f := s.last; {
+	case f == nil || f.ended() && time.Since(f.end) >= calm:
+		s.start()
+	case f.ended() && !s.again:
+		s.again = true
+		time.AfterFunc(time.Until(f.end.Add(calm)), func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.again = false; s.last.ended() {
+				s.start()
+			}
+		})
+	}
+}
+
+// busy says whether a fetch goes on or is to come.
+func (s *sharing) busy() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.again || s.last != nil && !s.last.ended()
+}
+
+func (s *sharing) start() *fetched {
+	f := &fetched{done: make(chan struct{})}
+	s.last = f
+	go func() {
+		changed, err := s.fetch(s.life)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		f.changed, f.err, f.end = changed, err, time.Now()
+		close(f.done)
+	}()
+	return f
+}
+
+// ended is asked with the lock held.
+func (f *fetched) ended() bool { return !f.end.IsZero() }
