@@ -126,6 +126,25 @@ func TestKernelCommandLineDocumented(t *testing.T) {
 	}
 }
 
+// Each property, with its type, and each method of ours that is on D-Bus.
+func TestBusDocumented(t *testing.T) {
+	page, interfaces := file(t, manual), file(t, "dbus-policy/org.nmcloudseed1.xml")
+	ours, _, found := strings.Cut(interfaces, "</interface>")
+	if !found {
+		t.Fatal("there is no interface")
+	}
+	for _, m := range regexp.MustCompile(`<property name="(\w+)" type="(.+?)"`).FindAllStringSubmatch(ours, -1) {
+		if !strings.Contains(page, "\n.It Li "+m[1]+" Ta Li "+m[2]+" Ta ") {
+			t.Errorf("nm-cloud-seed(8) has no property %s of type %s", m[1], m[2])
+		}
+	}
+	for _, m := range regexp.MustCompile(`<method name="(\w+)"`).FindAllStringSubmatch(ours, -1) {
+		if !strings.Contains(page, "\n.Li "+m[1]+"()") {
+			t.Errorf("nm-cloud-seed(8) has no method %s", m[1])
+		}
+	}
+}
+
 func TestUnitsDocumented(t *testing.T) {
 	page, readme := file(t, manual), file(t, "README.md")
 	for _, unit := range files(t, "systemd/nm-cloud-seed*") {

@@ -34,6 +34,7 @@ drwxr-xr-x 0:0 /usr/lib/systemd
 drwxr-xr-x 0:0 /usr/lib/systemd/system
 drwxr-xr-x 0:0 /usr/lib/systemd/system-generators
 Lrwxrwxrwx 0:0 /usr/lib/systemd/system-generators/nm-cloud-seed-generator -> ../../../bin/nm-cloud-seed
+-rw-r--r-- 0:0 /usr/lib/systemd/system/nm-cloud-seed-bus.service
 -rw-r--r-- 0:0 /usr/lib/systemd/system/nm-cloud-seed-cleanup.service
 -rw-r--r-- 0:0 /usr/lib/systemd/system/nm-cloud-seed-heal.service
 -rw-r--r-- 0:0 /usr/lib/systemd/system/nm-cloud-seed-ssh-keys.service
@@ -96,11 +97,15 @@ func another(t *testing.T, version string) string {
 	t.Helper()
 	needBuilt(t)
 	tree, dir := t.TempDir(), t.TempDir()
-	for _, name := range []string{
-		"CHANGELOG.md", "LICENSE", "docs", "packaging", "systemd",
-		"cmd", "datasource", "go.mod", "go.sum", "internal", "nm", // for the shells' completion
-	} {
-		if out, err := run(t, "coreutils", "cp", "-r", filepath.Join(top, name), tree); err != nil {
+	entries, err := os.ReadDir(top)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if slices.Contains([]string{".git", "build", "dist", "test"}, e.Name()) {
+			continue
+		}
+		if out, err := run(t, "coreutils", "cp", "-r", filepath.Join(top, e.Name()), tree); err != nil {
 			t.Fatal(out, err)
 		}
 	}

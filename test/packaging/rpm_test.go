@@ -22,6 +22,7 @@ drwxr-xr-x 0:0 /etc/nm-cloud-seed.conf.d
 drwxr-xr-x 0:0 /usr/lib/nm-cloud-seed
 drwxr-xr-x 0:0 /usr/lib/nm-cloud-seed/conf.d
 Lrwxrwxrwx 0:0 /usr/lib/systemd/system-generators/nm-cloud-seed-generator -> ../../../bin/nm-cloud-seed
+-rw-r--r-- 0:0 /usr/lib/systemd/system/nm-cloud-seed-bus.service
 -rw-r--r-- 0:0 /usr/lib/systemd/system/nm-cloud-seed-cleanup.service
 -rw-r--r-- 0:0 /usr/lib/systemd/system/nm-cloud-seed-heal.service
 -rw-r--r-- 0:0 /usr/lib/systemd/system/nm-cloud-seed-ssh-keys.service
