@@ -64,7 +64,7 @@ needs-demo:
 	@test/packages network-manager dbus dnsmasq-base iproute2
 
 needs-test:
-	@test/packages network-manager dbus dnsmasq-base iproute2 mmdebstrap python3-yaml gcc libc6-dev systemd lintian rpm mandoc shellcheck qemu-system-x86 e2fsprogs
+	@test/packages network-manager dbus dnsmasq-base iproute2 mmdebstrap python3-yaml gcc libc6-dev systemd lintian rpm mandoc shellcheck qemu-system-x86 e2fsprogs bash bash-completion zsh fish
 
 needs-boot:
 	@test/packages dbus dnsmasq-base iproute2 network-manager mmdebstrap systemd-container qemu-system-x86 e2fsprogs

@@ -48,6 +48,7 @@ Exit status: 0 all is well (there may be warnings), 1 there are problems,
 	}
 	cmd.Flags().StringVar(&root, "root", "", "the directory with the unpacked or mounted image")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the checks as JSON")
+	_ = cmd.MarkFlagDirname("root") // fails only without such a flag
 	return cmd
 }
 

@@ -34,6 +34,8 @@ password server. A temporary connection of its own is taken down at the end.
 Activating a connection takes root; reading the lease of an active one does not.`,
 		Example: "  nm-cloud-seed fetch /root/seed\n  nm-cloud-seed fetch --user-data /root/seed | less",
 		Args:    cobra.ExactArgs(1),
+
+		ValidArgsFunction: completeDirectory,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.dir, f.out, f.err = args[0], cmd.OutOrStdout(), cmd.ErrOrStderr()
 			return f.run(cmd.Context())

@@ -20,6 +20,7 @@ Without DEVICE, of each that there is. The connection goes on as it is, without 
 gap; what is new in the profile counts from the next activation.
 
 Not while the service is still at work: that may be about to let the connection go.`,
+		ValidArgsFunction: completeDevices,
 		RunE: func(cmd *cobra.Command, devices []string) error {
 			s, err := daemon.ReadState("")
 			if err == nil && s.Healing != nil {

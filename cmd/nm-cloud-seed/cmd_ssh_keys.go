@@ -32,9 +32,10 @@ func sshKeysCommand() *cobra.Command {
 		},
 	}
 	keys.AddCommand(&cobra.Command{
-		Use:   "remove",
-		Short: "Remove what standard input says from this user's authorized_keys",
-		Args:  cobra.NoArgs,
+		Use:    "remove",
+		Short:  "Remove what standard input says from this user's authorized_keys",
+		Hidden: true, // for the command above
+		Args:   cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := credentials.RunTask(cmd.InOrStdin(), cmd.OutOrStdout()); err != nil {
 				return exit{exitFailed, err}

@@ -34,16 +34,23 @@ drwxr-xr-x 0:0 /usr/lib/systemd
 drwxr-xr-x 0:0 /usr/lib/systemd/system
 drwxr-xr-x 0:0 /usr/lib/systemd/system-generators
 Lrwxrwxrwx 0:0 /usr/lib/systemd/system-generators/nm-cloud-seed-generator -> ../../../bin/nm-cloud-seed
+-rw-r--r-- 0:0 /usr/lib/systemd/system/nm-cloud-seed-bus.service
 -rw-r--r-- 0:0 /usr/lib/systemd/system/nm-cloud-seed-cleanup.service
 -rw-r--r-- 0:0 /usr/lib/systemd/system/nm-cloud-seed-heal.service
 -rw-r--r-- 0:0 /usr/lib/systemd/system/nm-cloud-seed-ssh-keys.service
 -rw-r--r-- 0:0 /usr/lib/systemd/system/nm-cloud-seed-stages.service
 -rw-r--r-- 0:0 /usr/lib/systemd/system/nm-cloud-seed.service
 drwxr-xr-x 0:0 /usr/share
+drwxr-xr-x 0:0 /usr/share/bash-completion
+drwxr-xr-x 0:0 /usr/share/bash-completion/completions
+-rw-r--r-- 0:0 /usr/share/bash-completion/completions/nm-cloud-seed
 drwxr-xr-x 0:0 /usr/share/doc
 drwxr-xr-x 0:0 /usr/share/doc/nm-cloud-seed
 -rw-r--r-- 0:0 /usr/share/doc/nm-cloud-seed/changelog.gz
 -rw-r--r-- 0:0 /usr/share/doc/nm-cloud-seed/copyright
+drwxr-xr-x 0:0 /usr/share/fish
+drwxr-xr-x 0:0 /usr/share/fish/vendor_completions.d
+-rw-r--r-- 0:0 /usr/share/fish/vendor_completions.d/nm-cloud-seed.fish
 drwxr-xr-x 0:0 /usr/share/lintian
 drwxr-xr-x 0:0 /usr/share/lintian/overrides
 -rw-r--r-- 0:0 /usr/share/lintian/overrides/nm-cloud-seed
@@ -53,6 +60,9 @@ drwxr-xr-x 0:0 /usr/share/man/man5
 drwxr-xr-x 0:0 /usr/share/man/man8
 -rw-r--r-- 0:0 /usr/share/man/man8/nm-cloud-seed-generator.8.gz
 -rw-r--r-- 0:0 /usr/share/man/man8/nm-cloud-seed.8.gz
+drwxr-xr-x 0:0 /usr/share/zsh
+drwxr-xr-x 0:0 /usr/share/zsh/vendor-completions
+-rw-r--r-- 0:0 /usr/share/zsh/vendor-completions/_nm-cloud-seed
 `
 
 const (
@@ -87,8 +97,15 @@ func another(t *testing.T, version string) string {
 	t.Helper()
 	needBuilt(t)
 	tree, dir := t.TempDir(), t.TempDir()
-	for _, name := range []string{"CHANGELOG.md", "LICENSE", "docs", "packaging", "systemd"} {
-		if out, err := run(t, "coreutils", "cp", "-r", filepath.Join(top, name), tree); err != nil {
+	entries, err := os.ReadDir(top)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if slices.Contains([]string{".git", "build", "dist", "test"}, e.Name()) {
+			continue
+		}
+		if out, err := run(t, "coreutils", "cp", "-r", filepath.Join(top, e.Name()), tree); err != nil {
 			t.Fatal(out, err)
 		}
 	}

@@ -7,8 +7,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-
-	"github.com/nm-cloud-seed/nm-cloud-seed/internal/config"
 )
 
 // notTold is what only Debian 12's lintian says, of any package with a service
@@ -39,6 +37,7 @@ func TestScripts(t *testing.T) {
 	}
 }
 
+// What has to be in them, cmd/nm-cloud-seed knows.
 func TestManualPages(t *testing.T) {
 	pages, _ := filepath.Glob(top + "/docs/man/*")
 	if len(pages) == 0 {
@@ -47,38 +46,6 @@ func TestManualPages(t *testing.T) {
 	if out, err := run(t, "mandoc", "mandoc", append([]string{"-T", "lint", "-W", "warning"}, pages...)...); err != nil {
 		t.Errorf("%v:\n%s", err, out)
 	}
-	conf := page(t, "nm-cloud-seed.conf.5")
-	for _, o := range config.Options() {
-		if !strings.Contains(conf, ".It Cm "+o.Key+"\n") || !strings.Contains(conf, "SECTION ["+o.Section+"]") {
-			t.Errorf("nm-cloud-seed.conf(5) has no %s in [%s]", o.Key, o.Section)
-		}
-	}
-	if err := built(); err != nil {
-		t.Fatal(err)
-	}
-	help, err := run(t, "", filepath.Join(dist, "nm-cloud-seed-linux-"+runtime.GOARCH), "help")
-	_, commands, found := strings.Cut(help, "Available Commands:\n")
-	if err != nil || !found {
-		t.Fatalf("%q, %v", help, err)
-	}
-	commands, _, _ = strings.Cut(commands, "\n\n")
-	manual := page(t, "nm-cloud-seed.8")
-	for line := range strings.Lines(commands) {
-		// Cobra's own two are not the program's job.
-		name, _, _ := strings.Cut(strings.TrimSpace(line), " ")
-		if name != "help" && name != "completion" && !strings.Contains(manual, ".It Cm "+name+"\n") {
-			t.Errorf("nm-cloud-seed(8) has no %s", name)
-		}
-	}
-}
-
-func page(t *testing.T, name string) string {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(top, "docs/man", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
 }
 
 // Each module that is linked in is named in the copyright file, with its notices

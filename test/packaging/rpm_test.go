@@ -22,17 +22,27 @@ drwxr-xr-x 0:0 /etc/nm-cloud-seed.conf.d
 drwxr-xr-x 0:0 /usr/lib/nm-cloud-seed
 drwxr-xr-x 0:0 /usr/lib/nm-cloud-seed/conf.d
 Lrwxrwxrwx 0:0 /usr/lib/systemd/system-generators/nm-cloud-seed-generator -> ../../../bin/nm-cloud-seed
+-rw-r--r-- 0:0 /usr/lib/systemd/system/nm-cloud-seed-bus.service
 -rw-r--r-- 0:0 /usr/lib/systemd/system/nm-cloud-seed-cleanup.service
 -rw-r--r-- 0:0 /usr/lib/systemd/system/nm-cloud-seed-heal.service
 -rw-r--r-- 0:0 /usr/lib/systemd/system/nm-cloud-seed-ssh-keys.service
 -rw-r--r-- 0:0 /usr/lib/systemd/system/nm-cloud-seed-stages.service
 -rw-r--r-- 0:0 /usr/lib/systemd/system/nm-cloud-seed.service
+drwxr-xr-x 0:0 /usr/share/bash-completion
+drwxr-xr-x 0:0 /usr/share/bash-completion/completions
+-rw-r--r-- 0:0 /usr/share/bash-completion/completions/nm-cloud-seed
+drwxr-xr-x 0:0 /usr/share/fish
+drwxr-xr-x 0:0 /usr/share/fish/vendor_completions.d
+-rw-r--r-- 0:0 /usr/share/fish/vendor_completions.d/nm-cloud-seed.fish
 drwxr-xr-x 0:0 /usr/share/licenses/nm-cloud-seed
 -rw-r--r-- 0:0 /usr/share/licenses/nm-cloud-seed/LICENSE
 -rw-r--r-- 0:0 /usr/share/licenses/nm-cloud-seed/NOTICE
 -rw-r--r-- 0:0 /usr/share/man/man5/nm-cloud-seed.conf.5.gz
 -rw-r--r-- 0:0 /usr/share/man/man8/nm-cloud-seed-generator.8.gz
 -rw-r--r-- 0:0 /usr/share/man/man8/nm-cloud-seed.8.gz
+drwxr-xr-x 0:0 /usr/share/zsh
+drwxr-xr-x 0:0 /usr/share/zsh/site-functions
+-rw-r--r-- 0:0 /usr/share/zsh/site-functions/_nm-cloud-seed
 `
 
 // rpmOn is the arguments of rpm at work on a system's files, with its books in
