@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nm-cloud-seed/nm-cloud-seed/datasource"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/lease"
 )
 
@@ -145,3 +146,9 @@ func (c *client) askOnce(ctx context.Context, l lease.Lease, from candidate, ask
 // Known says of a finding that it is data-server under an address that another
 // candidate has: nothing is wrong with that.
 func (f Finding) Known() bool { return errors.Is(f.Err, errKnown) }
+
+// NoData says of a finding's error that somebody is there who has nothing for
+// this VM: a virtual router that does not know it, or none at all.
+func NoData(err error) bool {
+	return errors.Is(err, errNotFound) || errors.Is(err, datasource.ErrNotReady)
+}

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"cmp"
 	"fmt"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/datasource/cloudstack"
@@ -12,7 +11,8 @@ import (
 // Platform is what is taken for the truth about a machine, and by whose word.
 type Platform struct {
 	By  string // who says that it is a CloudStack VM; empty: nobody
-	Not string // why it is taken for none, and what would change that
+	Not string // why it is taken for none
+	How string // what would change that
 	Off string // who has switched us off, whatever it is
 }
 
@@ -45,11 +45,10 @@ func Recognize(root string, cfg config.Config) (p Platform, warnings []string) {
 		if firmware.Product != "" {
 			name = fmt.Sprintf("is a %q by its DMI product name", firmware.Product)
 		}
-		how := "platform=cloudstack in the configuration overrides that"
+		p.Not, p.How = "the machine "+name+", not on CloudStack", "platform=cloudstack in the configuration overrides that"
 		if firmware.Silent() {
-			how = "datasource_list: [ CloudStack ] in cloud-init's configuration, or platform=cloudstack in ours, overrides that"
+			p.How = "datasource_list: [ CloudStack ] in cloud-init's configuration, or platform=cloudstack in ours, overrides that"
 		}
-		p.Not = "the machine " + name + ", not on CloudStack (" + how + ")"
 	}
 	return p, warnings
 }
@@ -59,8 +58,11 @@ func Recognize(root string, cfg config.Config) (p Platform, warnings []string) {
 // change while the system runs.
 func NothingToDo(root string, cfg config.Config) (reason string, warnings []string) {
 	p, warnings := Recognize(root, cfg)
-	if reason := cmp.Or(p.Off, p.Not); reason != "" {
-		return reason, warnings
+	switch {
+	case p.Off != "":
+		return p.Off, warnings
+	case p.By == "":
+		return p.Not + " (" + p.How + ")", warnings
 	}
 	cmdline, _ := config.CommandLine(root) // its error is among the warnings
 	if reason := (cloudinit.Files{Root: root}).Disabled(cmdline); reason != "" {

@@ -28,6 +28,7 @@ type image struct {
 	dir      string // where it is; "" for "/"
 	root     string // how it is called in what is said; "" for the system that we are in
 	fsys     fs.FS
+	cmdline  string   // the kernel's, of a system that runs
 	denied   []string // what a check could not read, as only root may
 	units    *systemd.Units
 	files    cloudinit.Files
@@ -156,13 +157,18 @@ func (i *image) release(key string) string {
 // read is a file's text; none if it cannot be read.
 func (i *image) read(name string) string {
 	data, err := rootfs.Read(i.fsys, name, maxFile)
-	if errors.Is(err, fs.ErrPermission) {
-		i.denied = append(i.denied, "/"+name)
-	}
+	i.deny(err, name)
 	if err != nil {
 		return ""
 	}
 	return string(data)
+}
+
+// deny notes what only root may read.
+func (i *image) deny(err error, name string) {
+	if errors.Is(err, fs.ErrPermission) {
+		i.denied = append(i.denied, "cannot read /"+name+": "+fs.ErrPermission.Error())
+	}
 }
 
 // exists says whether there is something by a name, also a link that leads nowhere.
@@ -174,9 +180,7 @@ func (i *image) exists(name string) bool {
 // list is what is in a directory, by names that match.
 func (i *image) list(dir, pattern string) []string {
 	entries, err := rootfs.List(i.fsys, dir, maxEntries)
-	if errors.Is(err, fs.ErrPermission) {
-		i.denied = append(i.denied, "/"+dir)
-	}
+	i.deny(err, dir)
 	var all []string
 	for _, e := range entries {
 		if matched, _ := path.Match(pattern, e.Name()); matched {
