@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -13,21 +12,25 @@ func doctorCommand() *cobra.Command {
 	var root string
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "doctor --root DIRECTORY",
-		Short: "Say whether an image will work, and what to mend in it",
-		Long: `Doctor looks at an image that is unpacked or mounted at a directory, before it
-is uploaded: whether cloud-init, NetworkManager and nm-cloud-seed will find
-together on CloudStack. Each problem comes with what to do about it. Nothing is
-changed, and no program of the image is run.
+		Use:   "doctor",
+		Short: "Say what is wrong on this VM, or in an image, and what to do about it",
+		Long: `Doctor looks at all that has to play together on a CloudStack VM: the platform,
+cloud-init, NetworkManager, the order of the boot, the virtual router and its
+password server, the service's run in this boot, and what cloud-init made of it.
+Each problem comes with what to do about it. Nothing is changed: no connection is
+activated, no metadata but the instance-id is asked for, and no password is taken.
+An ordinary user is told what only root can see. On a machine that is not on
+CloudStack it says so, and nobody is asked.
+
+With --root it looks at an image that is unpacked or mounted at a directory,
+before it is uploaded. No program of the image is run.
 
 Exit status: 0 all is well (there may be warnings), 1 there are problems,
 2 there is no image to look at.`,
-		Args: cobra.NoArgs,
+		Example: "  nm-cloud-seed doctor\n  nm-cloud-seed doctor --root /mnt",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if root == "" {
-				return exit{exitUsage, errors.New("cannot examine the running system yet, only an image (give its directory: doctor --root DIRECTORY)")}
-			}
-			report, err := doctor.Image(root)
+			report, err := diagnose(cmd, root)
 			if err != nil {
 				return exit{exitUsage, err}
 			}
@@ -35,10 +38,10 @@ Exit status: 0 all is well (there may be warnings), 1 there are problems,
 			if asJSON {
 				err = json.NewEncoder(w).Encode(report)
 			} else {
-				err = report.Print(w, func(s doctor.State, text string) string { return paint(w, stateColours[s], text) })
+				err = report.Print(w, columns(w), func(s doctor.State, text string) string { return paint(w, stateColours[s], text) })
 			}
 			if err != nil {
-				return exit{exitUsage, err} // 1 would say that the image has problems
+				return exit{exitUsage, err} // 1 would say that there are problems
 			}
 			if report.State() == doctor.Problem {
 				return exit{code: exitFailed}
@@ -46,10 +49,18 @@ Exit status: 0 all is well (there may be warnings), 1 there are problems,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&root, "root", "", "the directory with the unpacked or mounted image")
+	cmd.Flags().StringVar(&root, "root", "", "look at the image that is unpacked or mounted at this directory")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the checks as JSON")
 	_ = cmd.MarkFlagDirname("root") // fails only without such a flag
 	return cmd
+}
+
+// diagnose looks at an image, or without one at the system that we are in.
+func diagnose(cmd *cobra.Command, root string) (doctor.Report, error) {
+	if cmd.Flags().Changed("root") {
+		return doctor.Image(root)
+	}
+	return doctor.System(cmd.Context(), doctor.Here()), nil
 }
 
 var stateColours = map[doctor.State]string{doctor.OK: green, doctor.Warning: yellow, doctor.Problem: red}

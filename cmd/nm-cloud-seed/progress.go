@@ -26,13 +26,22 @@ type progress struct {
 
 func newProgress(w io.Writer) *progress {
 	p := &progress{w: w, start: time.Now(), done: make(chan struct{})}
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		if p.width, _, _ = term.GetSize(int(f.Fd())); p.width <= 0 {
-			p.width = 80
-		}
+	if p.width = columns(w); p.width > 0 {
 		go p.tick()
 	}
 	return p
+}
+
+// columns is the width of a terminal; 0: it is none.
+func columns(w io.Writer) int {
+	f, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return 0
+	}
+	if width, _, _ := term.GetSize(int(f.Fd())); width > 0 {
+		return width
+	}
+	return 80
 }
 
 // tick keeps the live line's clock going.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -90,13 +91,14 @@ func (c *client) close() { c.http.CloseIdleConnections() }
 // get fetches one path and refuses an answer of more than limit bytes. Errors
 // name neither the body nor any part of it.
 func (c *client) get(ctx context.Context, server netip.Addr, path string, limit int64, timeout time.Duration) ([]byte, error) {
-	body, _, err := c.ask(ctx, server, path, "", limit, timeout)
+	body, _, err := c.ask(ctx, server, path, nil, limit, timeout)
 	return body, err
 }
 
-// ask is get, also with a word for the password server (domU), whose answer has
-// no length and ends with its connection, and with the answer's header.
-func (c *client) ask(ctx context.Context, server netip.Addr, path, domU string, limit int64, timeout time.Duration) ([]byte, http.Header, error) {
+// ask is get with further fields, and with the answer's header. With fields, if
+// only an empty set of them, it is for a password server, whose answer has no
+// length and ends with its connection.
+func (c *client) ask(ctx context.Context, server netip.Addr, path string, fields http.Header, limit int64, timeout time.Duration) ([]byte, http.Header, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	ctx, fail := context.WithCancelCause(ctx)
@@ -111,10 +113,8 @@ func (c *client) ask(ctx context.Context, server netip.Addr, path, domU string, 
 		return nil, nil, err
 	}
 	req.Header.Set("User-Agent", "nm-cloud-seed")
-	if domU != "" {
-		req.Header["DomU_Request"] = []string{domU} // not in Go's own spelling
-		req.Close = true
-	}
+	maps.Copy(req.Header, fields)
+	req.Close = fields != nil
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, nil, plain(err)
@@ -131,7 +131,7 @@ func (c *client) ask(ctx context.Context, server netip.Addr, path, domU string, 
 		}
 		return nil, nil, statusError(resp.StatusCode)
 	}
-	if domU == "" && resp.ContentLength < 0 && !slices.Contains(resp.TransferEncoding, "chunked") {
+	if fields == nil && resp.ContentLength < 0 && !slices.Contains(resp.TransferEncoding, "chunked") {
 		return nil, nil, errors.New("the answer has no length, so it cannot be told whether it is whole")
 	}
 	if resp.ContentLength > limit {

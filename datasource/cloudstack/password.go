@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -52,7 +53,7 @@ func (p Password) GoString() string { return p.String() }
 func AcknowledgePassword(ctx context.Context, l lease.Lease, port uint16, server netip.Addr) error {
 	c := newClient(l, cmp.Or(port, passwordPort))
 	defer c.close()
-	body, _, err := c.ask(ctx, server, "/", savedPassword, maxPassword, probeTimeout)
+	body, _, err := c.ask(ctx, server, "/", domU(savedPassword), maxPassword, probeTimeout)
 	if err == nil && string(body) != savedPassword {
 		err = fmt.Errorf("%w: the answer is not %s", datasource.ErrRefused, savedPassword)
 	}
@@ -82,18 +83,27 @@ func (c *client) password(ctx context.Context, server netip.Addr, half func()) (
 }
 
 func (c *client) sendMyPassword(ctx context.Context, server netip.Addr) (string, error) {
-	body, header, err := c.ask(ctx, server, "/", sendMyPassword, maxPassword, probeTimeout)
+	body, header, err := c.ask(ctx, server, "/", domU(sendMyPassword), maxPassword, probeTimeout)
 	if err != nil {
 		return "", err
 	}
 	text, err := ParsePassword(body)
 	// Any web server may answer "OK"; CloudStack's says its name.
-	if err == nil && !slices.ContainsFunc(header.Values("Server"), func(name string) bool {
-		return strings.HasPrefix(name, "CloudStack Password Server")
-	}) {
-		return "", fmt.Errorf("%w: the answer is not from a CloudStack password server", datasource.ErrRefused)
+	if err == nil && !isPasswordServer(header) {
+		return "", errForeignServer
 	}
 	return text, err
+}
+
+// domU is a word for the password server, not in Go's own spelling.
+func domU(word string) http.Header { return http.Header{"DomU_Request": {word}} }
+
+var errForeignServer = fmt.Errorf("%w: the answer is not from a CloudStack password server", datasource.ErrRefused)
+
+func isPasswordServer(header http.Header) bool {
+	return slices.ContainsFunc(header.Values("Server"), func(name string) bool {
+		return strings.HasPrefix(name, "CloudStack Password Server")
+	})
 }
 
 // page is how HTML, XML or an HTTP answer begins, even if it is cut off. A tag

@@ -8,33 +8,63 @@ import (
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/config"
 )
 
-// NothingToDo is the reason why the machine below root needs nothing of us,
-// empty if it does, by what its firmware, its kernel command line, its
-// configuration and cloud-init's say: all that is known before anything has started, and does
-// not change while the system runs.
-func NothingToDo(root string, cfg config.Config) (reason string, warnings []string) {
+// Platform is what is taken for the truth about a machine, and by whose word.
+type Platform struct {
+	By  string // who says that it is a CloudStack VM; empty: nobody
+	Not string // why it is taken for none
+	How string // what would change that
+	Off string // who has switched us off, whatever it is
+}
+
+// Recognize says what the machine below root is taken for, by what its firmware,
+// its kernel command line, its configuration and cloud-init's say.
+func Recognize(root string, cfg config.Config) (p Platform, warnings []string) {
 	cmdline, err := config.CommandLine(root)
 	override, warnings := config.KernelCommandLine(cmdline)
 	if err != nil {
 		warnings = append(warnings, err.Error())
 	}
-	switch platform := cloudstack.ReadPlatform(root); {
+	switch {
 	case override == config.OverrideOff:
-		return "switched off on the kernel command line", warnings
-	case override == config.OverrideForce: // then the platform does not matter
+		p.Off = "switched off on the kernel command line"
+	case override == config.OverrideForce: // then the configuration does not matter
+		return Platform{By: "nm-cloud-seed=force on the kernel command line"}, warnings
 	case cfg.Platform == config.PlatformNone:
-		return "switched off in the configuration (platform=none)", warnings
-	case cfg.Platform == config.PlatformAuto && !platform.CloudStack() && !listed(root, platform):
-		name := "has no DMI product name"
-		if platform.Product != "" {
-			name = fmt.Sprintf("is a %q by its DMI product name", platform.Product)
-		}
-		how := "platform=cloudstack in the configuration overrides that"
-		if platform.Silent() {
-			how = "datasource_list: [ CloudStack ] in cloud-init's configuration, or platform=cloudstack in ours, overrides that"
-		}
-		return "the machine " + name + ", not on CloudStack (" + how + ")", warnings
+		p.Off = "switched off in the configuration (platform=none)"
 	}
+	firmware := cloudstack.ReadPlatform(root)
+	switch {
+	case cfg.Platform == config.PlatformCloudStack:
+		p.By = "platform=cloudstack in the configuration"
+	case firmware.CloudStack():
+		p.By = fmt.Sprintf("the firmware: its DMI product name is %q", firmware.Product)
+	case listed(root, firmware):
+		p.By = "datasource_list: [ CloudStack ] in cloud-init's configuration"
+	default:
+		name := "has no DMI product name"
+		if firmware.Product != "" {
+			name = fmt.Sprintf("is a %q by its DMI product name", firmware.Product)
+		}
+		p.Not, p.How = "the machine "+name+", not on CloudStack", "platform=cloudstack in the configuration overrides that"
+		if firmware.Silent() {
+			p.How = "datasource_list: [ CloudStack ] in cloud-init's configuration, or platform=cloudstack in ours, overrides that"
+		}
+	}
+	return p, warnings
+}
+
+// NothingToDo is the reason why the machine below root needs nothing of us,
+// empty if it does: all that is known before anything has started, and does not
+// change while the system runs.
+func NothingToDo(root string, cfg config.Config) (reason string, warnings []string) {
+	p, warnings := Recognize(root, cfg)
+	switch {
+	case p.Off != "":
+		return p.Off, warnings
+	case p.By == "":
+		return p.Not + " (" + p.How + ")", warnings
+	}
+	cmdline, _ := config.CommandLine(root) // its error is among the warnings
 	if reason := (cloudinit.Files{Root: root}).Disabled(cmdline); reason != "" {
 		return "cloud-init is disabled: " + reason, warnings
 	}

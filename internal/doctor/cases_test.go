@@ -342,10 +342,10 @@ var cases = []struct {
 		{"ordering.units", Warning, "some units could not be read, what follows is without them", []string{"cannot read /usr/lib/systemd/system/y.service: not a regular file"}, "mend the files, or remove them"},
 	}},
 	{"a cycle", map[string]string{unitDir + "app.service": "[Unit]\nAfter=b.service\nWants=b.service\n[Service]\nExecStart=/x\n", unitDir + "b.service": "[Unit]\nAfter=app.service\n[Service]\nExecStart=/x\n"}, []Check{
-		{"ordering.cycles", Problem, "the image has ordering cycles, in which systemd leaves out a unit", []string{"app.service before b.service before app.service"}, "take one order (After=, Before=) out of each"},
+		{"ordering.cycles", Problem, "there are ordering cycles, in which systemd leaves out a unit", []string{"app.service before b.service before app.service"}, "take one order (After=, Before=) out of each"},
 	}},
 	{"a cycle that the plan breaks", map[string]string{unitDir + "cloud-init.service.d/wait.conf": "[Unit]\nAfter=NetworkManager.service\n"}, []Check{
-		{"ordering.cycles", Warning, "the image has ordering cycles that nm-cloud-seed breaks; elsewhere than on CloudStack systemd leaves out a unit", []string{"NetworkManager.service before cloud-init.service before sysinit.target before NetworkManager.service"}, "take one order (After=, Before=) out of each"},
+		{"ordering.cycles", Warning, "there are ordering cycles that nm-cloud-seed breaks; elsewhere than on CloudStack systemd leaves out a unit", []string{"NetworkManager.service before cloud-init.service before sysinit.target before NetworkManager.service"}, "take one order (After=, Before=) out of each"},
 	}},
 	{"the right order", map[string]string{unitDir + "cloud-init.service": "[Unit]\nDefaultDependencies=no\nAfter=NetworkManager.service\n[Service]\nExecStart=/x\n"}, []Check{
 		{"ordering.deadlock", OK, "none: cloud-init's network stage does not come before NetworkManager", nil, ""},

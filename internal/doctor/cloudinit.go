@@ -37,7 +37,11 @@ func (i *image) cloudInitVersion() Check {
 // cloudInitEnabled looks at cloud-init's switch, and whether systemd starts what
 // it needs, as cloud-init's generator would have it.
 func (i *image) cloudInitEnabled() Check {
-	if reason := i.files.Disabled(""); reason != "" {
+	switch reason := i.files.Disabled(i.cmdline); {
+	case reason == "":
+	case i.files.Disabled("") == "":
+		return problem(reason, "take that word out of the kernel command line, and reboot")
+	default:
 		return problem(reason, "rm "+i.root+"/etc/cloud/cloud-init.disabled")
 	}
 	units := []string{"cloud-init.target", "cloud-init-main.service", "cloud-init-local.service", "cloud-config.service", "cloud-final.service"}

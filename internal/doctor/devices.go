@@ -83,6 +83,18 @@ func (i *image) unmanaged() []leftAlone {
 	return found
 }
 
+func farthest(found []leftAlone) leftAlone {
+	return slices.MaxFunc(found, func(a, b leftAlone) int { return int(a.reach - b.reach) })
+}
+
+// manage says how to have NetworkManager manage what it is told to leave alone.
+func (i *image) manage(found []leftAlone) string {
+	if name, below := strings.CutPrefix(farthest(found).file, "usr/lib/NetworkManager/conf.d/"); below {
+		return "touch " + i.root + "/etc/NetworkManager/conf.d/" + name + ", which takes its place"
+	}
+	return "take that out there"
+}
+
 // devices says whether NetworkManager is told to leave wired devices alone, as
 // Ubuntu's is.
 func (i *image) devices() Check {
@@ -90,13 +102,9 @@ func (i *image) devices() Check {
 	if len(found) == 0 {
 		return ok("")
 	}
-	worst := slices.MaxFunc(found, func(a, b leftAlone) int { return int(a.reach - b.reach) })
-	fix := "take that out there"
-	if name, below := strings.CutPrefix(worst.file, "usr/lib/NetworkManager/conf.d/"); below {
-		fix = "touch " + i.root + "/etc/NetworkManager/conf.d/" + name + ", which takes its place"
-	}
+	fix := i.manage(found)
 	var c Check
-	switch worst.reach {
+	switch farthest(found).reach {
 	case all:
 		c = problem("NetworkManager leaves wired devices alone, so that nobody connects the VM:", fix)
 	case some:

@@ -2,7 +2,8 @@
 // NetworkManager, and says what to do where it is not. Nothing is changed and no
 // program of the system is run.
 //
-//	report, err := doctor.Image(root)  // an unpacked image; an error: could not look
+//	report, err := doctor.Image(root)      // an unpacked image; an error: could not look
+//	report := doctor.System(ctx, doctor.Here()) // the running system
 //	report.Print(w, paint)             // for people; for programs it is JSON
 //	report.State()                     // the worst
 package doctor
@@ -41,6 +42,8 @@ type Check struct {
 type Report struct {
 	Root   string  `json:"root"`
 	Checks []Check `json:"checks"`
+
+	end string // what to say if there is no problem; empty: the usual
 }
 
 // State is the worst state of all checks.

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -22,10 +23,13 @@ const (
 	maxEntries = 4096      // of a directory
 )
 
-// image is an unpacked system that does not run, with what several checks ask for.
+// image is a system as it is on its disk, with what several checks ask for.
 type image struct {
-	root     string // "" for "/", as a builder of images has it in a chroot
+	dir      string // where it is; "" for "/"
+	root     string // how it is called in what is said; "" for the system that we are in
 	fsys     fs.FS
+	cmdline  string   // the kernel's, of a system that runs
+	denied   []string // what a check could not read, as only root may
 	units    *systemd.Units
 	files    cloudinit.Files
 	cloud    cloudinit.Config
@@ -57,20 +61,29 @@ func open(dir string) (i *image, done func(), err error) {
 	} else if !info.IsDir() {
 		return nil, nil, fmt.Errorf("cannot examine %s: not a directory (unpack or mount the image, and name the directory)", dir)
 	}
-	root := strings.TrimSuffix(dir, "/") // "/" is the running system
-	fsys, done, err := rootfs.Open(root)
+	root := strings.TrimSuffix(dir, "/") // "/" is where a builder of images has it in a chroot
+	i, done, err = load(root, root)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot examine %s: %s (is an image with systemd unpacked or mounted there?)", dir, clean(err.Error()))
+	}
+	return i, done, nil
+}
+
+// load is open for a directory that is there, "" for "/".
+func load(dir, root string) (i *image, done func(), err error) {
+	fsys, done, err := rootfs.Open(dir)
 	if err != nil {
 		return nil, nil, err
 	}
 	units, err := systemd.Load(fsys, root)
 	if err != nil {
 		done()
-		return nil, nil, fmt.Errorf("cannot examine %s: %s (is an image with systemd unpacked or mounted there?)", dir, clean(err.Error()))
+		return nil, nil, err
 	}
-	i = &image{root: root, fsys: fsys, units: units, files: cloudinit.Files{Root: root}}
+	i = &image{dir: dir, root: root, fsys: fsys, units: units, files: cloudinit.Files{Root: dir}}
 	i.cloud, i.cloudErr = i.files.Config()
 	i.version = i.readVersion()
-	i.conf, i.confErr = config.Load(root)
+	i.conf, i.confErr = config.Load(dir)
 	if i.conf.Ordering != config.OrderingOff {
 		i.plan = units.Plan(systemd.Ordering(i.conf.Ordering))
 	}
@@ -144,10 +157,18 @@ func (i *image) release(key string) string {
 // read is a file's text; none if it cannot be read.
 func (i *image) read(name string) string {
 	data, err := rootfs.Read(i.fsys, name, maxFile)
+	i.deny(err, name)
 	if err != nil {
 		return ""
 	}
 	return string(data)
+}
+
+// deny notes what only root may read.
+func (i *image) deny(err error, name string) {
+	if errors.Is(err, fs.ErrPermission) {
+		i.denied = append(i.denied, "cannot read /"+name+": "+fs.ErrPermission.Error())
+	}
 }
 
 // exists says whether there is something by a name, also a link that leads nowhere.
@@ -158,7 +179,8 @@ func (i *image) exists(name string) bool {
 
 // list is what is in a directory, by names that match.
 func (i *image) list(dir, pattern string) []string {
-	entries, _ := rootfs.List(i.fsys, dir, maxEntries)
+	entries, err := rootfs.List(i.fsys, dir, maxEntries)
+	i.deny(err, dir)
 	var all []string
 	for _, e := range entries {
 		if matched, _ := path.Match(pattern, e.Name()); matched {
@@ -182,7 +204,15 @@ func (i *image) install(name string) string {
 	if i.program("apt-get") {
 		return i.chroot("apt-get install -y " + name)
 	}
-	return "install the package " + name + " in the image"
+	return "install the package " + name + i.inImage()
+}
+
+// inImage says which system is meant, where it is not the one that we are in.
+func (i *image) inImage() string {
+	if i.root == "" {
+		return ""
+	}
+	return " in the image"
 }
 
 // chroot is a command in the image.
@@ -203,5 +233,5 @@ func (i *image) systemctl(command string) string {
 
 // shown has the names of files as they are in the image, not below the root.
 func (i *image) shown(text string) string {
-	return strings.ReplaceAll(text, i.root+"/", "/")
+	return strings.ReplaceAll(text, i.dir+"/", "/")
 }

@@ -242,7 +242,7 @@ func TestHostile(t *testing.T) {
 		"var/lib/cloud/instance":                             link + "/etc/passwd",
 	})
 	var b strings.Builder
-	if err := look(t, files).Print(&b, func(_ State, text string) string { return text }); err != nil {
+	if err := look(t, files).Print(&b, 0, func(_ State, text string) string { return text }); err != nil {
 		t.Fatal(err)
 	}
 	if out := b.String(); strings.Contains(out, "SECRET") || strings.ContainsAny(out, "\x1b\u202e") || !strings.Contains(out, "?[31mred") {

@@ -29,9 +29,9 @@ func (i *image) cycles() Check {
 		return ok("none")
 	case len(i.planned.Cycles()) == 0:
 		// Such as After=NetworkManager-wait-online.service in cloud-init's unit.
-		return list(warning("the image has ordering cycles that nm-cloud-seed breaks; elsewhere than on CloudStack systemd leaves out a unit", fix), found)
+		return list(warning("there are ordering cycles that nm-cloud-seed breaks; elsewhere than on CloudStack systemd leaves out a unit", fix), found)
 	}
-	return list(problem("the image has ordering cycles, in which systemd leaves out a unit", fix), found)
+	return list(problem("there are ordering cycles, in which systemd leaves out a unit", fix), found)
 }
 
 func list(c Check, found []systemd.Cycle) Check {
@@ -41,7 +41,7 @@ func list(c Check, found []systemd.Cycle) Check {
 	return c
 }
 
-// deadlock says whether this image needs us.
+// deadlock says whether this system needs us.
 func (i *image) deadlock() Check {
 	way := i.units.Deadlock()
 	if way == nil {

@@ -1,24 +1,28 @@
 package doctor
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 )
 
 // Print shows the report as a tree, a group below its name. paint colours a state.
-func (r Report) Print(w io.Writer, paint func(State, string) string) error {
+// What is said is broken into lines for a terminal of some columns, 0 for none;
+// what is to be done is not, so that commands can be copied.
+func (r Report) Print(w io.Writer, columns int, paint func(State, string) string) error {
 	var b strings.Builder
 	width := 0
 	for _, c := range r.Checks {
 		group, name := split(c.Name)
 		width = max(width, len(group), len("  "+name))
 	}
+	margin := strings.Repeat(" ", len("problem  ")+width+len("  "))
 	line := func(s State, name, detail string) {
-		text := fmt.Sprintf("%s  %-*s  %s", paint(s, fmt.Sprintf("%-7s", s)), width, name, detail)
+		text := fmt.Sprintf("%s  %-*s  %s", paint(s, fmt.Sprintf("%-7s", s)), width, name, broken(detail, margin, columns))
 		b.WriteString(strings.TrimRight(text, " ") + "\n")
 	}
-	margin := strings.Repeat(" ", len("problem  ")+width+len("  "))
 	last := ""
 	for i, c := range r.Checks {
 		group, name := split(c.Name)
@@ -34,7 +38,7 @@ func (r Report) Print(w io.Writer, paint func(State, string) string) error {
 		last = group
 		line(c.State, name, c.Detail)
 		for _, item := range c.Items {
-			b.WriteString(margin + "- " + item + "\n")
+			b.WriteString(margin + "- " + broken(item, margin+"  ", columns) + "\n")
 		}
 		if c.Fix != "" {
 			b.WriteString(margin + "to do: " + c.Fix + "\n")
@@ -43,6 +47,33 @@ func (r Report) Print(w io.Writer, paint func(State, string) string) error {
 	b.WriteString("\n" + r.summary() + "\n")
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// broken breaks a text that begins after a margin into lines that fit, with the
+// same margin. A narrow terminal is left to itself.
+func broken(text, margin string, columns int) string {
+	const narrow = 20
+	room := columns - len(margin)
+	if room < narrow {
+		return text
+	}
+	var b strings.Builder
+	at := 0
+	for n, word := range strings.Split(text, " ") {
+		size := utf8.RuneCountInString(word)
+		switch {
+		case n == 0:
+		case at+1+size > room:
+			b.WriteString("\n" + margin)
+			at = 0
+		default:
+			b.WriteString(" ")
+			at++
+		}
+		b.WriteString(word)
+		at += size
+	}
+	return b.String()
 }
 
 func split(name string) (group, rest string) {
@@ -66,7 +97,7 @@ func (r Report) summary() string {
 		counts[c.State]++
 	}
 	if counts[Problem]+counts[Warning] == 0 {
-		return "All is well."
+		return cmp.Or(r.end, "All is well.")
 	}
 	var parts []string
 	for _, s := range []State{Problem, Warning} {

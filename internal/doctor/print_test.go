@@ -41,7 +41,7 @@ func TestPrint(t *testing.T) {
 	for name, files := range map[string]map[string]string{"good": good(), "bad": bad()} {
 		r := look(t, files)
 		var text, asJSON bytes.Buffer
-		if err := r.Print(&text, plain); err != nil {
+		if err := r.Print(&text, 0, plain); err != nil {
 			t.Fatal(err)
 		}
 		e := json.NewEncoder(&asJSON)
@@ -77,7 +77,7 @@ func TestPaint(t *testing.T) {
 		{Name: "a", State: OK, Detail: "x"}, {Name: "b.long-name", State: Warning, Detail: "y", Fix: "z"}, {Name: "b.c", State: Skipped, Detail: "d"},
 	}}
 	var b strings.Builder
-	if err := r.Print(&b, func(s State, text string) string { return "<" + string(s[0]) + text + ">" }); err != nil {
+	if err := r.Print(&b, 0, func(s State, text string) string { return "<" + string(s[0]) + text + ">" }); err != nil {
 		t.Fatal(err)
 	}
 	want := `<ook     >  a            x
@@ -91,7 +91,7 @@ func TestPaint(t *testing.T) {
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Error(diff)
 	}
-	if err := r.Print(failing{}, plain); !errors.Is(err, errFailing) {
+	if err := r.Print(failing{}, 0, plain); !errors.Is(err, errFailing) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -101,3 +101,32 @@ var errFailing = errors.New("full")
 type failing struct{}
 
 func (failing) Write([]byte) (int, error) { return 0, errFailing }
+
+// TestBroken: on a terminal, what is said fits, and what is to be done stays whole.
+func TestBroken(t *testing.T) {
+	r := Report{Checks: []Check{{
+		Name: "a.name", State: Problem, Detail: "one two three four five six seven", Items: []string{"an item of more than one line", "a-very-long-word-that-does-not-fit"},
+		Fix: "a command of any length, to be copied",
+	}}}
+	var b strings.Builder
+	if err := r.Print(&b, 40, plain); err != nil {
+		t.Fatal(err)
+	}
+	want := `problem  a
+problem    name  one two three four five
+                 six seven
+                 - an item of more than
+                   one line
+                 - a-very-long-word-that-does-not-fit
+                 to do: a command of any length, to be copied
+
+1 problem.
+`
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Error(diff)
+	}
+	b.Reset()
+	if err := r.Print(&b, 30, plain); err != nil || !strings.Contains(b.String(), "one two three four five six seven\n") {
+		t.Errorf("%v, a narrow terminal:\n%s", err, b.String())
+	}
+}

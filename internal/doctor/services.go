@@ -77,8 +77,11 @@ func (i *image) ours() Check {
 			missing = append(missing, "/"+name)
 		}
 	}
-	install := "install nm-cloud-seed-*.rpm in the image"
-	if i.program("apt-get") {
+	install := "install nm-cloud-seed-*.rpm" + i.inImage()
+	switch {
+	case i.program("apt-get") && i.root == "":
+		install = "apt-get install --reinstall -y ./nm-cloud-seed_*_$(dpkg --print-architecture).deb"
+	case i.program("apt-get"):
 		install = "cp nm-cloud-seed_*_$(" + i.chroot("dpkg --print-architecture") + ").deb " + i.root + "/tmp/nm-cloud-seed.deb && " + i.chroot("apt-get install --reinstall -y /tmp/nm-cloud-seed.deb")
 	}
 	switch {

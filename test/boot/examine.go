@@ -32,7 +32,7 @@ func (w *world) examine() error {
 		return err
 	}
 	var text bytes.Buffer
-	if err := r.Print(&text, func(_ doctor.State, text string) string { return text }); err != nil {
+	if err := r.Print(&text, 0, func(_ doctor.State, text string) string { return text }); err != nil {
 		return err
 	}
 	return errors.Join(w.artifacts.WriteFile(doctorJSON, data, 0o644), w.artifacts.WriteFile(doctorText, text.Bytes(), 0o644))

@@ -1,0 +1,155 @@
+package cloudstack
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/datasource/cloudstack/vrtest"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/lease"
+)
+
+// answers are findings in words: who, what, and whether that is taken.
+func (l *lab) answers(found []Finding) (said []string) {
+	for _, f := range found {
+		text := f.Where() + ": " + f.ID
+		if f.Err != nil {
+			text = f.Where() + ": " + l.note(nil, f.Err).Error()
+		}
+		if f.Taken {
+			text += " (taken)"
+		}
+		said = append(said, text)
+		if f.Took <= 0 || f.Took > surveyTime+time.Second {
+			l.Errorf("%s took %v", f.Where(), f.Took)
+		}
+	}
+	return said
+}
+
+func TestSurvey(t *testing.T) {
+	t.Parallel()
+	const other = "11111111-2222-4333-8444-555555555555"
+	foreign := vrtest.Example(other, addr("127.0.0.1"))
+	for _, test := range []struct {
+		name    string
+		serve   func(l *lab)
+		options Options
+		want    []string
+	}{
+		{"all kinds of answers", func(l *lab) {
+			l.vr(0, nil)
+			l.vr(1, example(), loginPage)
+			l.vr(2, example())
+			l.vr(3, example())
+			_ = l.listeners[4].Close()
+		}, Options{}, []string{
+			"DHCP server 127.0.0.2 on lo: the answer is 404 Not Found",
+			"router 127.0.0.3 on lo: the answer of 39 bytes is no instance-id: not a virtual router",
+			"router 127.0.0.4 on lo: " + vmID + " (taken)",
+			"router 127.0.0.5 on lo: " + vmID,
+			"router 127.0.0.6 on lo: connection refused",
+		}},
+		{"another VM's data", func(l *lab) {
+			l.vr(0, foreign)
+			l.vr(1, example())
+		}, Options{UUID: vmID}, []string{
+			"DHCP server 127.0.0.2 on lo: another VM's data: of instance " + other,
+			"router 127.0.0.3 on lo: " + vmID + " (taken)",
+		}},
+		{"another VM's data, taken", func(l *lab) {
+			l.vr(0, foreign)
+			l.vr(1, example())
+		}, Options{UUID: vmID, AnyInstance: true}, []string{
+			"DHCP server 127.0.0.2 on lo: " + other + " (taken)",
+			"router 127.0.0.3 on lo: " + vmID,
+		}},
+		{"slow", func(l *lab) {
+			l.vr(0, example(), vrtest.Fault{Delay: silence + 200*time.Millisecond})
+			l.vr(1, example())
+			l.vr(2, example(), vrtest.Fault{Delay: time.Minute})
+		}, Options{}, []string{
+			"DHCP server 127.0.0.2 on lo: " + vmID,
+			"router 127.0.0.3 on lo: " + vmID + " (taken)",
+			"router 127.0.0.4 on lo: no answer in time",
+		}},
+		{"slow, but nobody else", func(l *lab) {
+			l.vr(0, example(), vrtest.Fault{Delay: silence + 200*time.Millisecond})
+			l.vr(1, nil)
+		}, Options{}, []string{
+			"DHCP server 127.0.0.2 on lo: " + vmID + " (taken)",
+			"router 127.0.0.3 on lo: the answer is 404 Not Found",
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t, len(test.want))
+			test.serve(l)
+			var routers []int
+			for i := 1; i < len(test.want); i++ {
+				routers = append(routers, i)
+			}
+			test.options.Port = l.port
+			begin := time.Now()
+			found := New(test.options).Survey(t.Context(), lease.View{Leases: leases(l.lease(0, routers...))})
+			if diff := cmp.Diff(test.want, l.answers(found)); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+			if took := time.Since(begin); took > surveyTime+time.Second {
+				t.Errorf("took %v", took)
+			}
+		})
+	}
+}
+
+// TestSurveyPasswords: a password is neither given nor forgotten.
+func TestSurveyPasswords(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, 5)
+	vr := l.passwords(0, waiting())
+	l.passwords(1, waiting(), loginPage)
+	l.raw(2, "HTTP/1.0 200 OK\r\n\r\n"+secret)
+	_ = l.listeners[3].Close()
+	l.passwords(4, waiting(), vrtest.Fault{Delay: time.Minute})
+	got := l.answers(SurveyPasswords(t.Context(), l.lease(0, 1, 2, 3, 4), l.port))
+	want := []string{
+		"DHCP server 127.0.0.2 on lo:  (taken)",
+		"router 127.0.0.3 on lo: refused: the answer is not from a CloudStack password server",
+		"router 127.0.0.4 on lo: refused: the answer is not from a CloudStack password server",
+		"router 127.0.0.5 on lo: connection refused",
+		"router 127.0.0.6 on lo: no answer in time",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	for _, r := range vr.Requests() {
+		if r.DomURequest != "" || r.Method != "GET" {
+			t.Errorf("asked %s with the word %q", r.Method, r.DomURequest)
+		}
+	}
+	if vr.PasswordAcknowledged(addr("127.0.0.1")) {
+		t.Error("the password is forgotten")
+	}
+	if p, err := l.password(l.lease(0), limit); err != nil || p.Text != secret {
+		t.Errorf("afterwards: %v, %v", p, err)
+	}
+}
+
+// TestSurveyEnds: whoever does not wait gets an answer at once.
+func TestSurveyEnds(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, 1)
+	l.vr(0, example(), vrtest.Fault{Delay: time.Minute})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	found := New(Options{Port: l.port}).Survey(ctx, lease.View{Leases: leases(l.lease(0))})
+	if len(found) != 1 || !errors.Is(found[0].Err, context.Canceled) {
+		t.Errorf("found %+v", found)
+	}
+	if found := New(Options{}).Survey(t.Context(), lease.View{}); len(found) != 0 {
+		t.Errorf("without a lease, found %+v", found)
+	}
+}

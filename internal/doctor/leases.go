@@ -1,0 +1,87 @@
+package doctor
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/lease"
+)
+
+// networkManagerRuns says whether NetworkManager can be asked now.
+func (m *machine) networkManagerRuns() Check {
+	switch {
+	case m.viewErr != nil:
+		return problem(m.viewErr.Error(), "systemctl status dbus.socket NetworkManager; systemctl restart NetworkManager")
+	case !m.view.Running:
+		return problem("NetworkManager is not on the bus", "systemctl start NetworkManager; if it fails: journalctl -b -u NetworkManager")
+	case m.view.Starting:
+		return info(strings.TrimSpace(m.nmVersion + ", which is still starting"))
+	}
+	return ok(m.nmVersion)
+}
+
+// leases are the devices as they are. Without a lease nobody can be asked.
+func (m *machine) leases() Check {
+	c := ok("")
+	for _, d := range m.view.Devices {
+		text := d.Name + ": " + d.Detail
+		for _, l := range m.view.Leases {
+			if l.Device == d.Name {
+				text += known(l)
+			}
+		}
+		c = c.with(text)
+	}
+	left := m.unmanaged()
+	switch {
+	case len(m.view.Leases) > 0:
+		return c.one()
+	case len(m.view.Devices) == 0:
+		return problem("there is no wired device", "see in CloudStack that the VM has a NIC, and in 'ip link' that its driver is there")
+	case len(left) > 0:
+		c.Fix = m.manage(left) + ", then systemctl reload NetworkManager"
+		for _, d := range left {
+			c = c.with(d.setting + " in /" + d.file + ": " + d.text)
+		}
+	case m.view.Waiting():
+		c.Fix = "see that the DHCP server of the network answers, which is CloudStack's virtual router, and that the NIC has the MAC address that CloudStack shows"
+	default:
+		c.Fix = "nmcli device connect " + m.view.Devices[0].Name
+	}
+	c.State, c.Detail = Problem, "no device has an IPv4 address:"
+	return c
+}
+
+// one puts a single item where the eye looks first.
+func (c Check) one() Check {
+	if len(c.Items) == 1 && c.Detail == "" {
+		c.Detail, c.Items = c.Items[0], nil
+	}
+	return c
+}
+
+// known is what of a lease leads to a virtual router.
+func known(l lease.Lease) string {
+	list := func(name string, addrs ...netip.Addr) string {
+		var all []string
+		for _, a := range addrs {
+			if a.IsValid() {
+				all = append(all, a.String())
+			}
+		}
+		if len(all) == 0 {
+			return ", no " + name
+		}
+		return ", " + name + " " + strings.Join(all, " ")
+	}
+	return list("DHCP server", l.Server) + list("router", l.Routers...) + list("DNS", l.DNS...)
+}
+
+// millis is a duration as people read it.
+func millis(ms int64) string {
+	if ms < 1000 {
+		return fmt.Sprintf("%d ms", ms)
+	}
+	return fmt.Sprintf("%d.%d s", ms/1000, ms%1000/100)
+}

@@ -1,0 +1,73 @@
+package doctor
+
+import (
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
+)
+
+const cloudLog = "/var/log/cloud-init.log"
+
+func sorted(list []string) []string {
+	slices.Sort(list)
+	return list
+}
+
+// stages says how cloud-init's run in this boot stands or ended.
+func (m *machine) stages() Check {
+	switch b := m.boot; {
+	case errors.Is(m.bootErr, fs.ErrNotExist):
+		return problem("cloud-init has not run since the system started", "systemctl status cloud-init.target cloud-init-local.service")
+	case m.bootErr != nil:
+		return problem(m.bootErr.Error(), "cloud-init status --long; a reboot writes the file anew")
+	case len(b.Broken) > 0:
+		c := problem("these stages failed: "+strings.Join(b.Broken, ", "), "see "+cloudLog+", and cloud-init status --long")
+		return c.with(b.Failed...)
+	case len(b.Failed) > 0:
+		return warning("these modules failed:", "see "+cloudLog+", and cloud-init status --long").with(b.Failed...)
+	case b.Stage != "":
+		return info("under way, in its " + b.Stage + " stage")
+	case !b.Done:
+		return info("under way")
+	}
+	return ok("all stages are done")
+}
+
+// datasource says where cloud-init has the VM's data from.
+func (m *machine) datasource() Check {
+	b := m.boot
+	text := b.Datasource
+	if b.CloudID != "" {
+		text += ", cloud-id " + b.CloudID
+	}
+	if b.Instance != "" {
+		text += ", instance " + b.Instance
+	}
+	switch name := strings.TrimPrefix(b.Datasource, "DataSource"); {
+	case name == "" && !b.Done:
+		return info("none yet")
+	case name == "" || name == "None":
+		return m.noDatasource()
+	case !strings.HasPrefix(name, "CloudStack"):
+		return info("cloud-init has the VM's data from elsewhere: " + text)
+	case m.seeded() && b.Instance != "" && b.Instance != m.state.Instance.ID:
+		return problem(text+", but the seed is of instance "+m.state.Instance.ID, "reboot; if that does not help, see "+cloudLog)
+	}
+	return ok(text)
+}
+
+func (m *machine) noDatasource() Check {
+	const text = "none: cloud-init set the VM up without CloudStack's data"
+	switch {
+	case m.seeded():
+		return problem(text+", although there is a seed", "see what "+cloudLog+" says of DataSourceCloudStack")
+	case m.stateErr == nil && m.state.Phase == daemon.Failed:
+		return Check{State: Skipped, Detail: "none, as this-boot.service failed: cloud-init set the VM up without CloudStack's data"}
+	case m.new():
+		return warning(text+", as nm-cloud-seed was not there at boot", "reboot")
+	}
+	return problem(text, "see to what is wrong above, then reboot")
+}

@@ -1,0 +1,86 @@
+package doctor
+
+import (
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/config"
+)
+
+// cloudStack says what the machine is taken for. That it is none of CloudStack's
+// is no problem.
+func (m *machine) cloudStack() Check {
+	var c Check
+	if m.platform.By != "" {
+		c = ok("a CloudStack VM, says " + m.platform.By)
+	} else {
+		c = info("no: " + m.platform.Not)
+		c.Fix = "only if this is a CloudStack VM: " + m.overrule()
+		if m.platform.Off != "" {
+			c = c.with(m.platform.Off)
+		}
+	}
+	if !m.world.Root && m.platform.By == "" && m.firmware.Silent() {
+		conf, _ := m.files.Config()
+		for _, note := range conf.Notes {
+			if strings.Contains(note, fs.ErrPermission.Error()) {
+				c = c.with(note + ": only root can tell what it says")
+			}
+		}
+	}
+	return c.with(m.cautions...)
+}
+
+// overrule says how to tell that it is a CloudStack VM.
+func (m *machine) overrule() string {
+	if m.firmware.Silent() { // cloud-init has to be told as well
+		return only + "to " + listFile + ", and reboot"
+	}
+	return `write "platform=cloudstack" below [main] to /etc/nm-cloud-seed.conf, ` + only + "to " + listFile + ", and reboot"
+}
+
+// cloudInitRuns is cloudInitEnabled, and what cloud-init's generator has found.
+func (m *machine) cloudInitRuns() Check {
+	if c := m.cloudInitEnabled(); c.State != OK {
+		return c
+	}
+	if m.files.NoDatasource() {
+		return problem("in this boot its generator (ds-identify) found no datasource, so that it did not start (/run/cloud-init/disabled)", only+"to "+listFile+", and reboot")
+	}
+	return ok("")
+}
+
+// datasourcesHere is datasources, where the firmware is known.
+func (m *machine) datasourcesHere() Check {
+	c := m.datasources()
+	switch {
+	case c.State != Info:
+	case m.firmware.CloudStack():
+		return ok("CloudStack is found by its firmware")
+	default:
+		at := m.listAt()
+		if at == "" {
+			return problem("cloud-init does not find CloudStack: no datasource_list says so, nor does the firmware", only+"to "+listFile)
+		}
+		return problem("cloud-init does not find CloudStack: the datasource_list at "+at+" has more than that, and the firmware does not name it", only+"there")
+	}
+	return c
+}
+
+// switchedOnHere is switchedOn with the kernel command line, which has the last word.
+func (m *machine) switchedOnHere() Check {
+	switch override, _ := config.KernelCommandLine(m.cmdline); override {
+	case config.OverrideOff:
+		c := problem(m.platform.Off+": nothing is done", "take nm-cloud-seed=off out of the kernel command line, and reboot")
+		if slices.ContainsFunc([]string{"update-grub", "grub2-mkconfig"}, func(name string) bool { return m.program(name) }) {
+			c.Fix = "take nm-cloud-seed=off out of /etc/default/grub, make GRUB's configuration anew (update-grub or grub2-mkconfig), and reboot"
+		}
+		return c
+	case config.OverrideForce:
+		if m.conf.Platform == config.PlatformNone {
+			return ok("by the kernel command line, over platform=none")
+		}
+	}
+	return m.switchedOn()
+}

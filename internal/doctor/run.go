@@ -1,0 +1,81 @@
+package doctor
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"strings"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
+)
+
+const serviceLog = "journalctl -b -u nm-cloud-seed"
+
+// service is the service's run in this boot.
+func (m *machine) service() Check {
+	switch {
+	case errors.Is(m.stateErr, fs.ErrNotExist) && m.new():
+		c := info("it has not run: the package was installed after the system started")
+		c.Fix = "reboot"
+		return c
+	case errors.Is(m.stateErr, fs.ErrNotExist):
+		return problem("it has not run since the system started", "systemctl status nm-cloud-seed; "+serviceLog)
+	case m.stateErr != nil:
+		return problem(m.shown(m.stateErr.Error()), "systemctl restart nm-cloud-seed")
+	}
+	return m.run().with(m.aftermath()...)
+}
+
+// run is how a run stands or ended.
+func (m *machine) run() Check {
+	switch m.state.Phase {
+	case daemon.Ready:
+		if m.fromLastBoot() {
+			return warning(m.state.Text+", fetched "+m.ago(m.state.Instance.Fetched)+", as the virtual router was silent: "+m.state.Error,
+				"see virtual-router above; the next boot has its data once it answers")
+		}
+		return ok(m.state.Text)
+	case daemon.Failed, daemon.Stopped:
+		return problem(cmp.Or(m.state.Error, m.state.Text), m.tryAgain())
+	case daemon.Idle:
+		return info(m.state.Text)
+	}
+	return info("still at work: " + m.state.Text)
+}
+
+// tryAgain says what to do after a failure.
+func (m *machine) tryAgain() string {
+	switch {
+	case m.state.Healing != nil:
+		return "see to what is wrong above; then it goes on by itself: nm-cloud-seed status --watch"
+	case m.routerHas() != "":
+		return "the virtual router answers now: reboot"
+	}
+	return "see to what is wrong above, then reboot; " + serviceLog + " has the details"
+}
+
+// aftermath is what a run has left to say.
+func (m *machine) aftermath() (items []string) {
+	add := func(what, text string) {
+		if text != "" {
+			items = append(items, what+": "+text)
+		}
+	}
+	if m.state.Healing != nil {
+		add("healing", m.state.Healing.Text)
+	}
+	add("password", m.state.Password)
+	add("SSH keys", m.state.SSHKeys)
+	if devices := strings.Join(m.state.Temporary, ", "); devices != "" {
+		add("temporary connection", "one of ours holds "+devices)
+	}
+	if devices := strings.Join(m.state.Kept, ", "); devices != "" {
+		add("temporary connection", "one of ours stays on "+devices+" until shutdown, 'nm-cloud-seed keep' makes it permanent")
+	}
+	if m.state.Instance != nil {
+		for _, warning := range m.state.Instance.Warnings {
+			add("metadata", warning)
+		}
+	}
+	return items
+}
