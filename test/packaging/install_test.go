@@ -28,6 +28,9 @@ drwxr-xr-x 0:0 /usr
 drwxr-xr-x 0:0 /usr/bin
 -rwxr-xr-x 0:0 /usr/bin/nm-cloud-seed
 drwxr-xr-x 0:0 /usr/lib
+drwxr-xr-x 0:0 /usr/lib/NetworkManager
+drwxr-xr-x 0:0 /usr/lib/NetworkManager/dispatcher.d
+-rwxr-xr-x 0:0 /usr/lib/NetworkManager/dispatcher.d/50-nm-cloud-seed
 drwxr-xr-x 0:0 /usr/lib/nm-cloud-seed
 drwxr-xr-x 0:0 /usr/lib/nm-cloud-seed/conf.d
 drwxr-xr-x 0:0 /usr/lib/systemd
@@ -44,6 +47,13 @@ drwxr-xr-x 0:0 /usr/share
 drwxr-xr-x 0:0 /usr/share/bash-completion
 drwxr-xr-x 0:0 /usr/share/bash-completion/completions
 -rw-r--r-- 0:0 /usr/share/bash-completion/completions/nm-cloud-seed
+drwxr-xr-x 0:0 /usr/share/dbus-1
+drwxr-xr-x 0:0 /usr/share/dbus-1/interfaces
+-rw-r--r-- 0:0 /usr/share/dbus-1/interfaces/org.nmcloudseed1.xml
+drwxr-xr-x 0:0 /usr/share/dbus-1/system-services
+-rw-r--r-- 0:0 /usr/share/dbus-1/system-services/org.nmcloudseed1.service
+drwxr-xr-x 0:0 /usr/share/dbus-1/system.d
+-rw-r--r-- 0:0 /usr/share/dbus-1/system.d/org.nmcloudseed1.conf
 drwxr-xr-x 0:0 /usr/share/doc
 drwxr-xr-x 0:0 /usr/share/doc/nm-cloud-seed
 -rw-r--r-- 0:0 /usr/share/doc/nm-cloud-seed/changelog.gz

@@ -19,6 +19,7 @@ Lrwxrwxrwx 0:0 /etc/cloud/cloud.cfg.d/99-nm-cloud-seed.cfg -> /run/nm-cloud-seed
 -rw-r--r-- 0:0 /etc/nm-cloud-seed.conf
 drwxr-xr-x 0:0 /etc/nm-cloud-seed.conf.d
 -rwxr-xr-x 0:0 /usr/bin/nm-cloud-seed
+-rwxr-xr-x 0:0 /usr/lib/NetworkManager/dispatcher.d/50-nm-cloud-seed
 drwxr-xr-x 0:0 /usr/lib/nm-cloud-seed
 drwxr-xr-x 0:0 /usr/lib/nm-cloud-seed/conf.d
 Lrwxrwxrwx 0:0 /usr/lib/systemd/system-generators/nm-cloud-seed-generator -> ../../../bin/nm-cloud-seed
@@ -31,6 +32,9 @@ Lrwxrwxrwx 0:0 /usr/lib/systemd/system-generators/nm-cloud-seed-generator -> ../
 drwxr-xr-x 0:0 /usr/share/bash-completion
 drwxr-xr-x 0:0 /usr/share/bash-completion/completions
 -rw-r--r-- 0:0 /usr/share/bash-completion/completions/nm-cloud-seed
+-rw-r--r-- 0:0 /usr/share/dbus-1/interfaces/org.nmcloudseed1.xml
+-rw-r--r-- 0:0 /usr/share/dbus-1/system-services/org.nmcloudseed1.service
+-rw-r--r-- 0:0 /usr/share/dbus-1/system.d/org.nmcloudseed1.conf
 drwxr-xr-x 0:0 /usr/share/fish
 drwxr-xr-x 0:0 /usr/share/fish/vendor_completions.d
 -rw-r--r-- 0:0 /usr/share/fish/vendor_completions.d/nm-cloud-seed.fish
