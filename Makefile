@@ -41,7 +41,7 @@ test-user: needs-test ## the lab tests as an ordinary user (run by root: as nobo
 test-boot: needs-boot ## boot Debian 12, 13 and sid with and without the package, in containers and QEMU
 	rm -rf build/boot && mkdir -p build/boot
 	$(MAKE) --no-print-directory packages ARCHES=$$($(GO) env GOARCH) DIST=build/boot
-	$(GO) build -o build/boot/boot ./test/boot
+	CGO_ENABLED=0 $(GO) build -o build/boot/boot ./test/boot # static: it goes into images
 	build/boot/boot $(BOOT) build/boot/*.deb
 
 test-images: needs-images ## do what docs/images.md says and check the images

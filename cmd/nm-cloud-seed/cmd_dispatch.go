@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"time"
 
@@ -33,13 +34,12 @@ environment of NetworkManager-dispatcher(8).`,
 			if reason == "" {
 				return nil
 			}
-			log := newLogger(cmd.ErrOrStderr())
-			log.Info("asking the virtual router again: " + reason)
+			// The dispatcher passes it on to the journal.
+			fmt.Fprintln(cmd.ErrOrStderr(), "nm-cloud-seed: asking the virtual router again: "+reason)
 			ctx, cancel := context.WithTimeout(cmd.Context(), askLimit)
 			defer cancel()
 			if err := api.Ask(ctx); err != nil {
-				log.Error(err)
-				return exit{code: exitFailed}
+				return exit{exitFailed, err}
 			}
 			return nil
 		},

@@ -26,6 +26,12 @@ without one or with '-'. Nothing in it identifies the machine.
 Exit status: 0 done, 1 it failed, 4 the service has not run since the system started.`,
 		Example: "  nm-cloud-seed plot boot.svg",
 		Args:    cobra.MaximumNArgs(1),
+		ValidArgsFunction: func(_ *cobra.Command, given []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			if len(given) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return nil, cobra.ShellCompDirectiveDefault // files
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := daemon.ReadState("")
 			if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/api"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
 )
 
 // refreshWait is longer than a refresh, and than the start of the service.
@@ -33,7 +34,10 @@ refresh.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), refreshWait)
 			defer cancel()
+			p := newProgress(cmd.ErrOrStderr())
+			end := p.follow(refreshText)
 			changed, err := api.Refresh(ctx)
+			end()
 			if err != nil {
 				return exit{refreshStatus(err), err}
 			}
@@ -56,6 +60,14 @@ refresh.`,
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print what has changed as JSON")
 	return cmd
+}
+
+// refreshText is what a refresh is doing.
+func refreshText() string {
+	if s, err := daemon.ReadState(""); err == nil && s.Refresh != nil && s.Refresh.Ended == nil {
+		return s.Refresh.Text
+	}
+	return ""
 }
 
 func refreshStatus(err error) int {

@@ -74,6 +74,31 @@ func (p *progress) report(r daemon.Progress) {
 	}
 }
 
+// follow shows in the live line what another process says, until end is called.
+func (p *progress) follow(text func() string) (end func()) {
+	over := make(chan struct{})
+	var looking sync.WaitGroup
+	if p.width > 0 {
+		looking.Go(func() {
+			ticker := time.NewTicker(lookAt)
+			defer ticker.Stop()
+			for {
+				select {
+				case <-over:
+					return
+				case <-ticker.C:
+					p.report(daemon.Progress{Text: text()})
+				}
+			}
+		})
+	}
+	return func() {
+		close(over)
+		looking.Wait()
+		p.end()
+	}
+}
+
 // Write lets log lines through, above the live line.
 func (p *progress) Write(b []byte) (int, error) {
 	p.mu.Lock()

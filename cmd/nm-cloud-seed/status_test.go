@@ -107,6 +107,13 @@ func TestStatus(t *testing.T) {
 			s.Devices[0].Detail = `10.1.1.100/24 on "nm-cloud-seed eth0"`
 			s.Kept = []string{"eth0"}
 		}},
+		"refreshed": {change: func(s *daemon.State) {
+			ended := s.Started.Add(time.Hour)
+			s.Refresh = &daemon.Refresh{Text: "public-keys, user-data changed: that counts from the next boot on", Started: ended, Changed: []string{"public-keys", "user-data"}, Ended: &ended}
+		}},
+		"refreshing": {change: func(s *daemon.State) {
+			s.Refresh = &daemon.Refresh{Text: "looking for the virtual router from 10.1.1.100 on eth0", Started: *s.Ended}
+		}},
 		"stopped": {change: func(s *daemon.State) {
 			*s = without()
 			ended := s.Started.Add(4 * time.Second)

@@ -32,6 +32,7 @@ func (v screen) status(s daemon.State, age time.Duration) []string {
 	if s.Healing != nil {
 		p.row("healing", yellow, s.Healing.Text)
 	}
+	p.refresh(s.Refresh)
 	if s.Password != "" {
 		p.row("password", "", s.Password)
 	}
@@ -92,6 +93,20 @@ func (p *page) instance(s daemon.State) {
 			break
 		}
 		p.row("warning", yellow, warning)
+	}
+}
+
+func (p *page) refresh(r *daemon.Refresh) {
+	switch {
+	case r == nil:
+	case r.Ended == nil:
+		p.row("refreshing", yellow, r.Text)
+	default:
+		colour := ""
+		if r.Error != "" {
+			colour = yellow // what there was is still there
+		}
+		p.row("refreshed", colour, r.Started.Local().Format(time.DateTime)+": "+r.Text)
 	}
 }
 

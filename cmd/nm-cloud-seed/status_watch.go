@@ -17,7 +17,7 @@ import (
 // lookAt is how often a state is looked at: it is a small file in memory.
 const lookAt = 100 * time.Millisecond
 
-// watchStatus shows the state until the run has ended, and nothing is healed. A state
+// watchStatus shows the state until the run has ended, and nothing is healed or refreshed. A state
 // that is not there yet is waited for.
 func watchStatus(ctx context.Context, w io.Writer, asJSON bool) error {
 	show, end := each(w, printStatus), func() error { return nil }
@@ -36,7 +36,7 @@ func watchStatus(ctx context.Context, w io.Writer, asJSON bool) error {
 			return unknown(err)
 		}
 		verdict := unknownOr(s, err)
-		over := err == nil && s.Ended != nil && s.Healing == nil
+		over := err == nil && !s.Busy()
 		if err := show(s, err == nil, over); err != nil {
 			return exit{exitFailed, err}
 		}

@@ -64,8 +64,8 @@ func own(err error) error {
 		}
 	}
 	switch e.Name {
-	case "org.freedesktop.DBus.Error.AccessDenied":
-		text = "only root may (" + text + ")"
+	case "org.freedesktop.DBus.Error.AccessDenied": // and how the bus says so
+		text = "only root may do that"
 	case "org.freedesktop.DBus.Error.ServiceUnknown":
 		text += " (is the package nm-cloud-seed installed as a whole?)"
 	}

@@ -43,6 +43,14 @@ func identities() (all []scenario) {
 			},
 		},
 		scenario{
+			name: "trixie/hook", about: "the link comes up later, and the dispatcher's hook asks for what is missing",
+			suite: "trixie", files: also(impatient, healing, "systemctl stop nm-cloud-seed-heal.service\n"), userData: userData,
+			boots: []boot{
+				{what: "no link", outage: &outage{unplugged: true, end: backAgain}, checks: plus(healed, stages(true), usualProfile, byTheHook)},
+				{what: "reboot", checks: plus(again, undisturbed, fresh, nothingToHeal, usualProfile, unasked)},
+			},
+		},
+		scenario{
 			name: "trixie/heal-off", about: "heal=no: the seed is for the next boot",
 			suite: "trixie", files: also(impatient, healing, "", ourConfig, impatient[ourConfig]+"heal=no\n"),
 			boots: []boot{

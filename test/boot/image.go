@@ -71,6 +71,10 @@ func (i *image) fill(ctx context.Context, s scenario, pkg []byte) error {
 		link := filepath.Join(i.root, "etc/systemd/system", target+".wants", unit)
 		err = errors.Join(err, os.MkdirAll(filepath.Dir(link), 0o755), os.Symlink("/etc/systemd/system/"+unit, link))
 	}
+	if s.storm { // this program, with another name
+		self, readErr := os.ReadFile("/proc/self/exe")
+		err = errors.Join(err, readErr, os.WriteFile(i.path("/usr/local/lib/boot-test"), self, 0o755))
+	}
 	// Without this directory the journal would be gone with the boot.
 	err = errors.Join(err, os.MkdirAll(i.path("/var/log/journal"), 0o755))
 	for name, text := range s.files {

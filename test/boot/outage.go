@@ -17,6 +17,11 @@ var down = []vrtest.Fault{{Hang: true}, {Port: vrtest.PasswordPort, Hang: true}}
 // has ended, over ends it in any case; an error is a moment that did not come.
 func (w *world) breakDown(ctx context.Context, dir string, o outage) (over func() error, err error) {
 	w.vr.SetFaults(down...)
+	if o.unplugged {
+		if err := w.SetCarrier(w.router, false); err != nil {
+			return nil, err
+		}
+	}
 	if o.network {
 		if err := w.StopDHCP(w.router); err != nil {
 			return nil, err
@@ -32,6 +37,11 @@ func (w *world) breakDown(ctx context.Context, dir string, o outage) (over func(
 			missed = w.await(ctx, dir, *o.end)
 		}
 		w.vr.SetFaults()
+		if o.unplugged {
+			if err := w.SetCarrier(w.router, true); err != nil {
+				missed = err
+			}
+		}
 		if o.network {
 			if err := w.StartDHCP(w.router); err != nil {
 				missed = err

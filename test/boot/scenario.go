@@ -39,6 +39,7 @@ type scenario struct {
 	doctor []string
 	// virtual is the machine for QEMU; nil is a container. Only its DMI counts.
 	virtual *qemu.Machine
+	storm   bool // this program is in the image, for stormCommand
 	disk    bool // an empty /dev/vda, in a virtual machine
 }
 
@@ -55,8 +56,9 @@ type boot struct {
 
 // outage is a virtual router that does not answer.
 type outage struct {
-	network bool    // its DHCP server does not, either
-	end     *moment // nil: not in this boot
+	network   bool    // its DHCP server does not, either
+	unplugged bool    // the VM's cable to it is not plugged in
+	end       *moment // nil: not in this boot
 }
 
 // moment is when the virtual router has got a request of the password protocol,

@@ -137,13 +137,16 @@ func without(suite string) scenario {
 func with(suite string) scenario {
 	return scenario{
 		name: suite + "/with", about: "the usual case",
-		suite: suite, files: inContainer,
+		suite: suite, files: also(inContainer, api, ""), storm: true,
 		boots: []boot{
-			{what: "first boot", checks: seeded},
-			{what: "reboot", checks: again},
+			{what: "first boot", checks: plus(seeded, served...)},
+			{what: "reboot", checks: plus(again, unasked)},
 		},
 	}
 }
+
+// api makes boot-report use the D-Bus API in the first boot.
+const api = guestReport + "/api-1"
 
 // onlyOurs is an image with nothing that would bring the network up, but us.
 var onlyOurs = map[string]string{

@@ -16,8 +16,11 @@ func variants() []scenario {
 	all := []scenario{
 		{
 			name: "trixie/dbus-broker", about: "dbus-broker instead of dbus-daemon",
-			suite: "trixie", packages: []string{"dbus-broker"}, files: inContainer,
-			boots: firstAndAgain(isActive("dbus-broker.service")),
+			suite: "trixie", packages: []string{"dbus-broker"}, files: also(inContainer, api, ""), storm: true,
+			boots: []boot{
+				{what: "first boot", checks: plus(plus(seeded, served...), isActive("dbus-broker.service"))},
+				{what: "reboot", checks: plus(again, isActive("dbus-broker.service"))},
+			},
 		},
 		{
 			// Debian's cloud-init conflicts with it since Debian 13.
