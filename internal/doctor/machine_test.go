@@ -155,7 +155,7 @@ func (s *scene) examine(t *testing.T, generated bool) Report {
 // scenes are the worlds of the golden files.
 var scenes = map[string]func(s *scene) (generated bool){
 	"healthy": func(*scene) bool { return true },
-	"installed, not rebooted": func(s *scene) bool {
+	"installed and not rebooted": func(s *scene) bool {
 		s.new = true
 		s.nothingRun()
 		return true
@@ -177,7 +177,7 @@ var scenes = map[string]func(s *scene) (generated bool){
 		s.failed("no instance metadata before the deadline: eth0: DHCP server 10.1.1.1: no answer in time")
 		return true
 	},
-	"another VM's data": func(s *scene) bool {
+	"the data of another VM": func(s *scene) bool {
 		s.routers = []cloudstack.Finding{answer("DHCP server", "10.1.1.1", cloudstack.ErrOtherVM)}
 		s.routers[0].ID = other
 		s.failed("no instance metadata before the deadline: eth0: DHCP server 10.1.1.1: it has the data of instance " + other)
@@ -187,7 +187,7 @@ var scenes = map[string]func(s *scene) (generated bool){
 		s.files["sys/class/dmi/id/product_name"] = "Standard PC (Q35 + ICH9, 2009)\n"
 		return false
 	},
-	"seeded from the last boot's copy": func(s *scene) bool {
+	"seeded from the last boot": func(s *scene) bool {
 		s.routers = []cloudstack.Finding{answer("DHCP server", "10.1.1.1", errSilent)}
 		s.files["run/nm-cloud-seed/status.json"] = status(`"phase":"ready","text":"seeded instance ` + id + ` from the copy of the last boot","error":"no instance metadata before the deadline: eth0: DHCP server 10.1.1.1: no answer in time",` +
 			`"healing":{"text":"waiting for the virtual router","process":{"pid":0}},` + strings.Replace(seeded, `"source":"virtual router"`, `"source":"copy of the last boot"`, 1))
