@@ -60,7 +60,7 @@ func blocksFor(env func(string) string) []string {
 }
 
 // textMost bounds a text on the screen, in letters.
-const textMost = 1000
+const textMost = 2000
 
 // cleanText makes a text fit for a terminal, whoever wrote it.
 func cleanText(text string) string {

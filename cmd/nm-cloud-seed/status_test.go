@@ -185,7 +185,7 @@ func TestStatusHostile(t *testing.T) {
 			v := flat
 			v.width = width
 			lines := v.status(s, age)
-			if len(lines) > 1000 {
+			if len(lines) > 3000 {
 				t.Errorf("%d lines", len(lines))
 			}
 			for _, line := range lines {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/atomicfile"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/rootfs"
 )
 
 // StatePath is where the service says how it stands, for every user to read.
@@ -102,22 +102,24 @@ type Instance struct {
 	Warnings []string   `json:"warnings,omitempty"`
 }
 
+const maxState = 1 << 20 // bytes
+
 // ReadState reads what the service left below root ("" for the real one).
 // fs.ErrNotExist: it has not run since the system started.
 func ReadState(root string) (State, error) {
 	var s State
 	path := filepath.Join(root, StatePath)
-	f, err := os.Open(path)
-	if err != nil {
-		return s, fmt.Errorf("cannot read the service's state: %w", err)
+	dir, name := os.DirFS(filepath.Dir(path)), filepath.Base(path)
+	data, err := rootfs.Read(dir, name, maxState)
+	if err == nil {
+		err = json.Unmarshal(data, &s)
 	}
-	defer f.Close()
-	if err := json.NewDecoder(io.LimitReader(f, 1<<20)).Decode(&s); err != nil {
+	if err != nil {
 		return s, fmt.Errorf("cannot read the service's state: %s: %w", path, err)
 	}
 	if s.Ended == nil && s.Process.gone() {
 		last := time.Now()
-		if info, err := f.Stat(); err == nil {
+		if info, err := fs.Stat(dir, name); err == nil {
 			last = info.ModTime()
 		}
 		s.Ended, s.Temporary = &last, nil // NetworkManager has taken them down

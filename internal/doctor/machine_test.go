@@ -103,11 +103,6 @@ func (s *scene) examine(t *testing.T, generated bool) Report {
 		s.files[name] = strings.ReplaceAll(text, "FETCHED", booted.Add(-72*time.Hour).Format(time.RFC3339))
 	}
 	root := write(t, s.files)
-	for name, mode := range s.modes {
-		if err := os.Chmod(filepath.Join(root, name), mode); err != nil && !os.IsNotExist(err) {
-			t.Fatal(err)
-		}
-	}
 	if generated {
 		i, done, err := load(root, "")
 		if err != nil {
@@ -121,6 +116,11 @@ func (s *scene) examine(t *testing.T, generated bool) Report {
 	if err := os.Chtimes(filepath.Join(root, "run/nm-cloud-seed/seed.d/1/meta-data"), booted.Add(s.late), booted.Add(s.late)); err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
 	}
+	for name, mode := range s.modes {
+		if err := os.Chmod(filepath.Join(root, name), mode); err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+	}
 	w := World{
 		NetworkManager: func(context.Context) (lease.View, string, error) { s.asked++; return s.view, s.version, s.err },
 		Routers: func(_ context.Context, _ lease.View, o cloudstack.Options) []cloudstack.Finding {
@@ -133,7 +133,13 @@ func (s *scene) examine(t *testing.T, generated bool) Report {
 		Passwords: func(context.Context, lease.Lease) []cloudstack.Finding { return s.password },
 		Now:       func() time.Time { return booted.Add(2 * time.Hour) }, Booted: booted, Root: s.root,
 	}
-	r := examineSystem(t.Context(), root, w)
+	var r Report
+	look := func() { r = examineSystem(t.Context(), root, w) }
+	if s.root {
+		look()
+	} else {
+		asNobody(t, root, look)
+	}
 	var b strings.Builder
 	if err := r.Print(&b, 0, plain); err != nil {
 		t.Fatal(err)
@@ -149,7 +155,7 @@ func (s *scene) examine(t *testing.T, generated bool) Report {
 // scenes are the worlds of the golden files.
 var scenes = map[string]func(s *scene) (generated bool){
 	"healthy": func(*scene) bool { return true },
-	"installed, not rebooted": func(s *scene) bool {
+	"installed and not rebooted": func(s *scene) bool {
 		s.new = true
 		s.nothingRun()
 		return true
@@ -171,7 +177,7 @@ var scenes = map[string]func(s *scene) (generated bool){
 		s.failed("no instance metadata before the deadline: eth0: DHCP server 10.1.1.1: no answer in time")
 		return true
 	},
-	"another VM's data": func(s *scene) bool {
+	"the data of another VM": func(s *scene) bool {
 		s.routers = []cloudstack.Finding{answer("DHCP server", "10.1.1.1", cloudstack.ErrOtherVM)}
 		s.routers[0].ID = other
 		s.failed("no instance metadata before the deadline: eth0: DHCP server 10.1.1.1: it has the data of instance " + other)
@@ -181,7 +187,7 @@ var scenes = map[string]func(s *scene) (generated bool){
 		s.files["sys/class/dmi/id/product_name"] = "Standard PC (Q35 + ICH9, 2009)\n"
 		return false
 	},
-	"seeded from the last boot's copy": func(s *scene) bool {
+	"seeded from the last boot": func(s *scene) bool {
 		s.routers = []cloudstack.Finding{answer("DHCP server", "10.1.1.1", errSilent)}
 		s.files["run/nm-cloud-seed/status.json"] = status(`"phase":"ready","text":"seeded instance ` + id + ` from the copy of the last boot","error":"no instance metadata before the deadline: eth0: DHCP server 10.1.1.1: no answer in time",` +
 			`"healing":{"text":"waiting for the virtual router","process":{"pid":0}},` + strings.Replace(seeded, `"source":"virtual router"`, `"source":"copy of the last boot"`, 1))
@@ -189,7 +195,7 @@ var scenes = map[string]func(s *scene) (generated bool){
 	},
 	"an ordinary user": func(s *scene) bool {
 		s.root = false
-		delete(s.files, "sys/class/dmi/id/product_uuid") // as good as unreadable
+		s.modes["sys/class/dmi/id/product_uuid"], s.modes["run/nm-cloud-seed/seed.d"] = 0, 0
 		return true
 	},
 }

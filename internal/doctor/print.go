@@ -91,22 +91,27 @@ func inGroup(checks []Check, group string) []Check {
 	return all
 }
 
+// summary names what is wrong: on a screen, most of the tree has gone by.
 func (r Report) summary() string {
-	counts := make(map[State]int)
-	for _, c := range r.Checks {
-		counts[c.State]++
-	}
-	if counts[Problem]+counts[Warning] == 0 {
-		return cmp.Or(r.end, "All is well.")
-	}
 	var parts []string
 	for _, s := range []State{Problem, Warning} {
-		switch n := counts[s]; {
-		case n == 1:
-			parts = append(parts, "1 "+string(s))
-		case n > 1:
-			parts = append(parts, fmt.Sprintf("%d %ss", n, s))
+		var names []string
+		for _, c := range r.Checks {
+			if c.State == s {
+				names = append(names, c.Name)
+			}
 		}
+		plural := "s"
+		switch len(names) {
+		case 0:
+			continue
+		case 1:
+			plural = ""
+		}
+		parts = append(parts, fmt.Sprintf("%d %s%s: %s", len(names), s, plural, strings.Join(names, ", ")))
 	}
-	return strings.Join(parts, ", ") + "."
+	if len(parts) == 0 {
+		return cmp.Or(r.end, "All is well.")
+	}
+	return strings.Join(parts, "\n")
 }

@@ -86,7 +86,7 @@ func TestPaint(t *testing.T) {
                       to do: z
 <sskipped>    c          d
 
-1 warning.
+1 warning: b.long-name
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Error(diff)
@@ -120,7 +120,7 @@ problem    name  one two three four five
                  - a-very-long-word-that-does-not-fit
                  to do: a command of any length, to be copied
 
-1 problem.
+1 problem: a.name
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Error(diff)

@@ -79,7 +79,7 @@ func shown(found []cloudstack.Finding, good func(cloudstack.Finding) string) (li
 		text := ""
 		switch {
 		case f.Known():
-			text = "the same as another"
+			text = "the same address as above"
 		case f.Err != nil:
 			text = f.Err.Error()
 		default:

@@ -156,6 +156,7 @@ func TestAxis(t *testing.T) {
 		"hours in the midst": {2 * time.Hour, []time.Duration{0, 10 * time.Second, 2*time.Hour - time.Second, 2 * time.Hour}, 1},
 		"twice":              {9 * time.Hour, []time.Duration{0, time.Second, 4 * time.Hour, 4*time.Hour + time.Second, 9*time.Hour - time.Second, 9 * time.Hour}, 2},
 		"minutes":            {5 * time.Minute, []time.Duration{0, 2 * time.Minute, 5 * time.Minute}, 0},
+		"no less than much":  {220 * time.Second, []time.Duration{0, 2 * time.Minute, 170 * time.Second, 220 * time.Second}, 0},
 		"the deadline":       {135 * time.Second, []time.Duration{0, 5 * time.Second, 125 * time.Second, 130 * time.Second, 135 * time.Second}, 1},
 	} {
 		a := newAxis(c.events, 0, c.to, 100, 500)

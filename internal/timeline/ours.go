@@ -49,7 +49,6 @@ func (c *collector) healing(s daemon.State) (plot.Row, *plot.Detail) {
 	if end < u.InactiveExit {
 		end = c.now
 	}
-	c.open = c.open || end == c.now
 	row := plot.Row{Name: cmp.Or(u.ID, heal), Spans: []plot.Span{c.span(plot.Waiting, u.InactiveExit, end)}}
 	start := c.start(s)
 	steps := StepsOf(s, c.now-start)

@@ -93,7 +93,6 @@ type collector struct {
 	boot  Boot
 	units map[string]Unit
 	now   time.Duration
-	open  bool // something is under way still
 }
 
 // since makes a time one that counts from the start of the system.
@@ -169,6 +168,9 @@ func (c *collector) unit(name string, kind plot.Kind) (plot.Row, bool) {
 			s.To = forever
 		}
 		row.Spans = append(row.Spans, s)
+		if at := c.units[ours].InactiveExit; at > 0 && u.InactiveExit > at { // which came after it
+			row.Name += again
+		}
 	}
 	return row, true
 }
@@ -180,9 +182,12 @@ func (c *collector) started(u Unit) time.Duration {
 			return at
 		}
 	}
-	c.open = true
 	return c.now
 }
+
+// again is said of a unit whose first start systemd has forgotten over a later one, as
+// NetworkManager's when netplan has restarted it.
+const again = " (again)"
 
 // forever is as long as the chart goes.
 const forever = time.Duration(1<<63 - 1)
@@ -199,9 +204,6 @@ func (c *collector) stretch(chart *plot.Chart) {
 	}
 	for _, m := range chart.Marks {
 		end = max(end, m.At)
-	}
-	if c.open {
-		end = max(end, c.since(c.now))
 	}
 	for _, row := range chart.Rows {
 		for i := range row.Spans {

@@ -171,6 +171,19 @@ func TestAliases(t *testing.T) {
 	}
 }
 
+// TestAgain: what systemd has forgotten is not passed over.
+func TestAgain(t *testing.T) {
+	t.Parallel()
+	r := record(t, "trixie")
+	u := r.units["NetworkManager.service"]
+	u.InactiveExit, u.ActiveEnter = u.InactiveExit+time.Second, u.ActiveEnter+time.Second
+	r.units["NetworkManager.service"] = u
+	got := names(r.chart(t))
+	if i := slices.Index(got, "NetworkManager.service (again)"); i < slices.Index(got, ours) {
+		t.Errorf("%q", got)
+	}
+}
+
 // TestKernel: in a virtual machine all counts from the kernel's start.
 func TestKernel(t *testing.T) {
 	t.Parallel()
@@ -195,7 +208,11 @@ func TestOlderState(t *testing.T) {
 		r.state.StartedMonotonic = bad
 		c := r.chart(t)
 		if !strings.Contains(c.Subtitle, "not placed exactly") || len(c.Details) != 1 {
-			t.Errorf("%d: %s", bad, describe(c))
+			t.Fatalf("%d: %s", bad, describe(c))
+		}
+		seed := c.Details[0].Rows[5]
+		if got := seed.Spans[0].To - c.Details[0].From; seed.Name != "seed" || got != 61189*time.Microsecond {
+			t.Errorf("%d: %s ended after %v", bad, seed.Name, got)
 		}
 	}
 }

@@ -1,0 +1,458 @@
+package doctor
+
+import (
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/datasource"
+	"github.com/nm-cloud-seed/nm-cloud-seed/datasource/cloudstack"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/lease"
+)
+
+const (
+	fetchedText = "seeded instance " + id + " from 10.1.1.1 (DHCP server on eth0)"
+	generation  = "run/nm-cloud-seed/seed.d/1/"
+	seedText    = "instance " + id + ", written 2 h ago, for root alone"
+)
+
+// here are changes to the healthy scene, with the checks that come out otherwise.
+var here = []struct {
+	name   string
+	change func(s *scene)
+	want   []Check
+}{
+	// Who says what.
+	{"told by cloud-init's configuration", func(s *scene) { s.files["sys/class/dmi/id/product_name"] = "VMware Virtual Platform\n" }, []Check{
+		{"platform.cloudstack", OK, "a CloudStack VM, says datasource_list: [ CloudStack ] in cloud-init's configuration", nil, ""},
+		{"virtual-router.metadata", OK, "10.1.1.1 (DHCP server on eth0) would be taken, with instance " + id, []string{
+			"DHCP server 10.1.1.1 on eth0: instance " + id + ", after 3 ms", "data-server on eth0: cannot resolve data-server: no such host, after 3 ms"}, ""},
+	}},
+	{"forced", func(s *scene) {
+		s.files["proc/cmdline"] = "nm-cloud-seed=maybe nm-cloud-seed=force\n"
+		s.files["etc/nm-cloud-seed.conf"] = "[main]\nplatform=none\n"
+	}, []Check{
+		{"platform.cloudstack", OK, "a CloudStack VM, says nm-cloud-seed=force on the kernel command line", []string{`ignoring nm-cloud-seed="maybe" on the kernel command line (known: off, force)`}, ""},
+		{"nm-cloud-seed.switched-on", OK, "by the kernel command line, over platform=none", nil, ""},
+	}},
+	{"switched off on the kernel command line", func(s *scene) { s.files["proc/cmdline"] = "nm-cloud-seed=off\n"; s.files["usr/sbin/update-grub"] = "" }, []Check{
+		{"nm-cloud-seed.switched-on", Problem, "switched off on the kernel command line: nothing is done", nil,
+			"take nm-cloud-seed=off out of /etc/default/grub, make GRUB's configuration anew (update-grub or grub2-mkconfig), and reboot"},
+		skip("ordering.plan", "nm-cloud-seed.switched-on"), skip("ordering.written", "ordering.plan"),
+		skip("this-boot.service", "ordering.written"), skip("this-boot.seed", "this-boot.service"),
+	}},
+	{"switched off in the configuration", func(s *scene) { s.files["etc/nm-cloud-seed.conf"] = "[main]\nplatform=none\n" }, []Check{
+		{"nm-cloud-seed.switched-on", Problem, "switched off by platform=none: nothing is done", nil,
+			"remove that line from /etc/nm-cloud-seed.conf, or the file in /etc/nm-cloud-seed.conf.d or /usr/lib/nm-cloud-seed/conf.d that has it"},
+		skip("ordering.plan", "nm-cloud-seed.switched-on"), skip("ordering.written", "ordering.plan"),
+		skip("this-boot.service", "ordering.written"), skip("this-boot.seed", "this-boot.service"),
+	}},
+
+	// cloud-init.
+	{"cloud-init disabled on the kernel command line", func(s *scene) { s.files["proc/cmdline"] = "cloud-init=disabled\n" }, []Check{
+		{"cloud-init.enabled", Problem, "cloud-init=disabled on the kernel command line", nil, "take that word out of the kernel command line, and reboot"},
+	}},
+	{"cloud-init disabled by a file", func(s *scene) { s.files["etc/cloud/cloud-init.disabled"] = "" }, []Check{
+		{"cloud-init.enabled", Problem, "/etc/cloud/cloud-init.disabled exists", nil, "rm /etc/cloud/cloud-init.disabled"},
+	}},
+	{"no datasource by ds-identify", func(s *scene) { s.files["run/cloud-init/disabled"] = "" }, []Check{
+		{"cloud-init.enabled", Problem, "in this boot its generator (ds-identify) found no datasource, so that it did not start (/run/cloud-init/disabled)", nil,
+			`write exactly "datasource_list: [ CloudStack ]" to /etc/cloud/cloud.cfg.d/90-cloudstack.cfg, and reboot`},
+	}},
+	{"a longer list, on KVM", func(s *scene) { s.files["etc/cloud/cloud.cfg"] = "datasource_list: [ CloudStack, None ]\n" }, []Check{
+		{"cloud-init.datasources", OK, "CloudStack is found by its firmware", nil, ""},
+	}},
+	{"a longer list, elsewhere", func(s *scene) {
+		s.files["sys/class/dmi/id/product_name"] = "HVM domU\n"
+		s.files["etc/nm-cloud-seed.conf"] = "[main]\nplatform=cloudstack\n"
+		s.files["etc/cloud/cloud.cfg"] = "datasource_list: [ CloudStack, None ]\n"
+	}, []Check{
+		{"platform.cloudstack", OK, "a CloudStack VM, says platform=cloudstack in the configuration", nil, ""},
+		{"cloud-init.datasources", Problem, "cloud-init does not find CloudStack: the datasource_list at /etc/cloud/cloud.cfg:1 has more than that, and the firmware does not name it", nil, `write exactly "datasource_list: [ CloudStack ]" there`},
+		{"nm-cloud-seed.switched-on", OK, "platform=cloudstack, ordering=late", nil, ""},
+		{"virtual-router.metadata", OK, "10.1.1.1 (DHCP server on eth0) would be taken, with instance " + id, []string{
+			"DHCP server 10.1.1.1 on eth0: instance " + id + ", after 3 ms", "data-server on eth0: cannot resolve data-server: no such host, after 3 ms"}, ""},
+	}},
+	{"no list, elsewhere", func(s *scene) {
+		s.files["proc/cmdline"] = "nm-cloud-seed=force\n"
+		s.files["sys/class/dmi/id/product_name"] = ""
+		s.files["etc/cloud/cloud.cfg"] = ""
+	}, []Check{
+		{"platform.cloudstack", OK, "a CloudStack VM, says nm-cloud-seed=force on the kernel command line", nil, ""},
+		{"cloud-init.datasources", Problem, "cloud-init does not find CloudStack: no datasource_list says so, nor does the firmware", nil, `write exactly "datasource_list: [ CloudStack ]" to /etc/cloud/cloud.cfg.d/90-cloudstack.cfg`},
+		{"virtual-router.metadata", OK, "10.1.1.1 (DHCP server on eth0) would be taken, with instance " + id, []string{
+			"DHCP server 10.1.1.1 on eth0: instance " + id + ", after 3 ms", "data-server on eth0: cannot resolve data-server: no such host, after 3 ms"}, ""},
+	}},
+
+	// NetworkManager.
+	{"NetworkManager is still starting", func(s *scene) { s.view.Starting = true }, []Check{
+		{"NetworkManager.running", Info, "1.52.1, which is still starting", nil, ""},
+	}},
+	{"no bus", func(s *scene) { s.view, s.err = lease.View{}, errors.New("cannot connect to the system bus: no") }, []Check{
+		{"NetworkManager.running", Problem, "cannot connect to the system bus: no", nil, "systemctl status dbus.socket NetworkManager; systemctl restart NetworkManager"},
+		skip("NetworkManager.devices", "NetworkManager.running"),
+		skip("virtual-router.metadata", "NetworkManager.devices"), skip("virtual-router.passwords", "virtual-router.metadata"),
+	}},
+	{"no device", func(s *scene) { s.view = lease.View{Running: true} }, []Check{
+		{"NetworkManager.devices", Problem, "there is no wired device", nil, "see in CloudStack that the VM has a NIC, and in 'ip link' that its driver is there"},
+		skip("virtual-router.metadata", "NetworkManager.devices"), skip("virtual-router.passwords", "virtual-router.metadata"),
+	}},
+	{"not connected", func(s *scene) {
+		s.view.Leases, s.view.Devices = nil, []lease.Device{{Name: "eth0", Detail: "not connected"}}
+	}, []Check{
+		{"NetworkManager.devices", Problem, "no device has an IPv4 address:", []string{"eth0: not connected"}, "nmcli device connect eth0"},
+		skip("virtual-router.metadata", "NetworkManager.devices"), skip("virtual-router.passwords", "virtual-router.metadata"),
+	}},
+	{"unmanaged", func(s *scene) {
+		s.view.Leases, s.view.Devices = nil, []lease.Device{{Name: "eth0", Detail: "not managed by NetworkManager"}}
+		s.files["usr/lib/NetworkManager/conf.d/10-globally-managed-devices.conf"] = "[keyfile]\nunmanaged-devices=*,except:type:wifi\n"
+	}, []Check{
+		{"NetworkManager.devices", Problem, "no device has an IPv4 address:", []string{"eth0: not managed by NetworkManager", "unmanaged-devices in /usr/lib/NetworkManager/conf.d/10-globally-managed-devices.conf: *"},
+			"touch /etc/NetworkManager/conf.d/10-globally-managed-devices.conf, which takes its place, then systemctl reload NetworkManager"},
+		skip("virtual-router.metadata", "NetworkManager.devices"), skip("virtual-router.passwords", "virtual-router.metadata"),
+	}},
+	{"two devices", func(s *scene) {
+		s.view.Devices = append(s.view.Devices, lease.Device{Name: "eth1", Detail: "no carrier"})
+		s.view.Leases[0].Server, s.view.Leases[0].DNS = cloudstack.Finding{}.Server, nil
+	}, []Check{
+		{"NetworkManager.devices", OK, "", []string{`eth0: 10.1.1.100/24 on "cloud-init eth0", no DHCP server, router 10.1.1.1, no DNS`, "eth1: no carrier"}, ""},
+	}},
+
+	// What the generator wrote.
+	{"a unit was changed since", func(s *scene) { s.files["run/systemd/generator/cloud-init.service"] = "[Unit]\n" }, []Check{
+		{"ordering.written", Info, "units have changed since the generator ran; at the next boot it will write something else for:", []string{"/run/systemd/generator/cloud-init.service is different"}, ""},
+	}},
+	{"part of it is masked", func(s *scene) {
+		s.files["run/systemd/generator/cloud-init.target.wants/nm-cloud-seed.service"] = link + "/dev/null"
+	}, []Check{
+		{"ordering.written", Info, "units have changed since the generator ran; at the next boot it will write something else for:", []string{"/run/systemd/generator/cloud-init.target.wants/nm-cloud-seed.service is different"}, ""},
+	}},
+
+	// The virtual router.
+	{"it does not know the VM", func(s *scene) {
+		s.routers = []cloudstack.Finding{answer("router", "10.1.1.1", nil)}
+		s.routers[0].Err, s.routers[0].Taken = datasource.ErrNotReady, false
+	}, []Check{
+		{"virtual-router.metadata", Problem, "nobody has metadata for this VM:", []string{"router 10.1.1.1 on eth0: not ready, after 3 ms"}, "it is there but has no data of this VM's: stop and start the VM in CloudStack, or restart its network with clean-up"},
+		skip("virtual-router.passwords", "virtual-router.metadata"),
+	}},
+	{"nobody to ask", func(s *scene) { s.routers = nil }, []Check{
+		{"virtual-router.metadata", Problem, "the lease names nobody to ask: no DHCP server, no router, no DNS server", nil, "use DHCP on the VM's default network, or add the virtual router's address to the profile as the gateway"},
+		skip("virtual-router.passwords", "virtual-router.metadata"),
+	}},
+	{"another VM's, taken all the same", func(s *scene) {
+		s.files["etc/nm-cloud-seed.conf"] = "[main]\ncheck-instance-id=no\n"
+		s.routers = s.routers[:1]
+		s.routers[0].ID = other
+	}, []Check{
+		{"virtual-router.metadata", Warning, "10.1.1.1 (DHCP server on eth0) would be taken, with instance " + other + ", and this machine is " + id + ": taken all the same, as check-instance-id=no says",
+			[]string{"DHCP server 10.1.1.1 on eth0: instance " + other + ", after 3 ms"}, "let the VM have its address by DHCP, as CloudStack shows it"},
+		{"this-boot.seed", Warning, seedText + "; the virtual router has instance " + other + " now", nil, "reboot"},
+	}},
+	{"password=no", func(s *scene) { s.files["etc/nm-cloud-seed.conf"] = "[main]\npassword=no\n"; s.password = nil }, []Check{
+		{"virtual-router.passwords", Info, "not looked for, as password=no says", nil, ""},
+	}},
+	{"no password server", func(s *scene) { s.password = []cloudstack.Finding{answer("DHCP server", "10.1.1.1", errSilent)} }, []Check{
+		{"virtual-router.passwords", Warning, "there is no password server: a password that is reset in CloudStack does not come to this VM", []string{"DHCP server 10.1.1.1 on eth0: no answer in time, after 3 ms"},
+			"see that it runs on the network's virtual router (port 8080), or set password=no in /etc/nm-cloud-seed.conf"},
+	}},
+
+	// The service's run.
+	{"it has not run", func(s *scene) { s.nothingRun() }, []Check{
+		{"this-boot.service", Problem, "it has not run since the system started", nil, "systemctl status nm-cloud-seed; journalctl -b -u nm-cloud-seed"},
+		skip("this-boot.seed", "this-boot.service"),
+		{"this-boot.datasource", Problem, "none: cloud-init set the VM up without CloudStack's data", nil, "see to what is wrong above, then reboot"},
+	}},
+	{"a damaged state", func(s *scene) { s.files["run/nm-cloud-seed/status.json"] = `{"phase":` }, []Check{
+		{"this-boot.service", Problem, "cannot read the service's state: /run/nm-cloud-seed/status.json: unexpected end of JSON input", nil, "systemctl restart nm-cloud-seed"},
+		skip("this-boot.seed", "this-boot.service"),
+	}},
+	{"still at work", func(s *scene) {
+		s.files["run/nm-cloud-seed/status.json"] = `{"phase":"leasing","text":"waiting for a lease","process":{"pid":0},"steps":[]}`
+		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":"init-local","datasource":null}}`
+		delete(s.files, "run/nm-cloud-seed/seed")
+		delete(s.files, "run/cloud-init/cloud-id")
+	}, []Check{
+		{"this-boot.service", Info, "still at work: waiting for a lease", nil, ""},
+		{"this-boot.seed", Info, "none in this boot", nil, ""},
+		{"this-boot.cloud-init", Info, "under way, in its local stage", nil, ""},
+		{"this-boot.datasource", Info, "none yet", nil, ""},
+	}},
+	{"nothing to do then", func(s *scene) {
+		s.files["run/nm-cloud-seed/status.json"] = status(`"phase":"idle","text":"nothing to do: cloud-init already has its datasource: DataSourceConfigDrive"`)
+		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":"DataSourceConfigDrive [net,ver=2][source=/dev/vdb]"}}`
+		delete(s.files, "run/nm-cloud-seed/seed")
+	}, []Check{
+		{"this-boot.service", Info, "nothing to do: cloud-init already has its datasource: DataSourceConfigDrive", nil, ""},
+		{"this-boot.seed", Info, "none in this boot", nil, ""},
+		{"this-boot.datasource", Info, "cloud-init has the VM's data from elsewhere: DataSourceConfigDrive, cloud-id cloudstack, instance " + id, nil, ""},
+	}},
+	{"the virtual router is back", func(s *scene) {
+		s.failed("no instance metadata before the deadline")
+		s.files["run/nm-cloud-seed/status.json"] = status(`"phase":"failed","text":"x","error":"no instance metadata before the deadline"`)
+	}, []Check{
+		{"this-boot.service", Problem, "no instance metadata before the deadline", nil, "the virtual router answers now: reboot"},
+		skip("this-boot.seed", "this-boot.service"),
+		{"this-boot.datasource", Skipped, "none, as this-boot.service failed: cloud-init set the VM up without CloudStack's data", nil, ""},
+	}},
+	{"all that a run may say", func(s *scene) {
+		s.files["run/nm-cloud-seed/status.json"] = status(`"phase":"ready","text":"` + fetchedText + `","password":"applied","ssh-keys":"1 replaced","kept-connections":["eth0"],"temporary-connections":["eth1"],` +
+			strings.Replace(seeded, `"keys":11`, `"keys":11,"warnings":["key \"x\" is left out"]`, 1))
+	}, []Check{
+		{"this-boot.service", OK, fetchedText, []string{
+			"password: applied", "SSH keys: 1 replaced", "temporary connection: one of ours holds eth1",
+			"temporary connection: one of ours stays on eth0 until shutdown, 'nm-cloud-seed keep' makes it permanent", `metadata: key "x" is left out`,
+		}, ""},
+	}},
+
+	// The seed.
+	{"somebody else's seed", func(s *scene) {
+		delete(s.files, "var/lib/cloud/seed/cs")
+		s.files["var/lib/cloud/seed/cs/meta-data"] = "SECRET"
+	}, []Check{
+		{"this-boot.seed", Problem, "/var/lib/cloud/seed/cs has another VM's data, which cloud-init takes for its own", nil, "rm -r /var/lib/cloud/seed/cs"},
+	}},
+	{"the link is gone", func(s *scene) { delete(s.files, "var/lib/cloud/seed/cs") }, []Check{
+		{"this-boot.seed", Problem, "the service has seeded cloud-init, but nothing is at /var/lib/cloud/seed/cs", nil, "reboot, and see who removes it if that helps only once"},
+	}},
+	{"the link leads into it", func(s *scene) { s.files["var/lib/cloud/seed/cs"] = link + "/run/nm-cloud-seed/seed.d/1" }, []Check{
+		{"this-boot.seed", Problem, "/var/lib/cloud/seed/cs leads to /run/nm-cloud-seed/seed.d/1 and not to /run/nm-cloud-seed/seed", nil, "ln -sfn /run/nm-cloud-seed/seed /var/lib/cloud/seed/cs, and reboot"},
+	}},
+	{"the inner link leads elsewhere", func(s *scene) { s.files["run/nm-cloud-seed/seed"] = link + "/tmp/x" }, []Check{
+		{"this-boot.seed", Problem, "/run/nm-cloud-seed/seed leads to /tmp/x", nil, "rm /run/nm-cloud-seed/seed, and reboot"},
+	}},
+	{"half a seed", func(s *scene) { delete(s.files, generation+"user-data") }, []Check{
+		{"this-boot.seed", Problem, "the seed is not complete: no such file or directory: /run/nm-cloud-seed/seed.d/1/user-data", nil, "reboot"},
+	}},
+	{"open to all", func(s *scene) {
+		s.modes = map[string]os.FileMode{"run/nm-cloud-seed/seed.d": 0o711, "run/nm-cloud-seed/seed.d/1": 0o700, generation + "meta-data": 0o640, generation + "user-data": 0o600}
+	}, []Check{
+		{"this-boot.seed", Problem, "others than root may read the seed, which can hold secrets", nil, "chmod 600 /run/nm-cloud-seed/seed.d/1/meta-data && chmod 700 /run/nm-cloud-seed/seed.d"},
+	}},
+	{"no seed at all", func(s *scene) { s.files[generation+"meta-data"] = "SECRET: x" }, []Check{
+		{"this-boot.seed", Problem, "/run/nm-cloud-seed/seed.d/1/meta-data cannot be read", nil, "reboot"},
+	}},
+	{"of another instance", func(s *scene) { s.files[generation+"meta-data"] = `{"instance-id":"` + other + `"}` }, []Check{
+		{"this-boot.seed", Problem, "instance " + other + ", written 2 h ago, for root alone, but the service says that it seeded instance " + id, nil, "reboot"},
+	}},
+	{"of the boot before", func(s *scene) { s.late = -time.Hour }, []Check{
+		{"this-boot.seed", Problem, "instance " + id + ", written 3 h ago, for root alone: that was before the system started", nil, "rm -r /run/nm-cloud-seed/seed /run/nm-cloud-seed/seed.d, and reboot"},
+	}},
+
+	// What cloud-init made of it.
+	{"cloud-init has not run", func(s *scene) { delete(s.files, "run/cloud-init/status.json") }, []Check{
+		{"this-boot.cloud-init", Problem, "cloud-init has not run since the system started", nil, "systemctl status cloud-init.target cloud-init-local.service"},
+		skip("this-boot.datasource", "this-boot.cloud-init"),
+	}},
+	{"cloud-init's state is damaged", func(s *scene) { s.files["run/cloud-init/status.json"] = "[SECRET" }, []Check{
+		{"this-boot.cloud-init", Problem, "cannot read /run/cloud-init/status.json: it is damaged", nil, "cloud-init status --long; a reboot writes the file anew"},
+		skip("this-boot.datasource", "this-boot.cloud-init"),
+	}},
+	{"between two stages", func(s *scene) { delete(s.files, "run/cloud-init/result.json") }, []Check{
+		{"this-boot.cloud-init", Info, "under way", nil, ""},
+	}},
+	{"a module failed", func(s *scene) {
+		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":"DataSourceCloudStack","modules-config":{"errors":["('runcmd', E('SECRET'))"]}}}`
+	}, []Check{
+		{"this-boot.cloud-init", Warning, "these modules failed:", []string{"runcmd in the config stage"}, "see /var/log/cloud-init.log, and cloud-init status --long"},
+	}},
+	{"a stage failed, and found nothing", func(s *scene) {
+		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":null,"init":{"errors":["SECRET"]}}}`
+	}, []Check{
+		{"this-boot.cloud-init", Problem, "these stages failed: network", nil, "see /var/log/cloud-init.log, and cloud-init status --long"},
+		skip("this-boot.datasource", "this-boot.cloud-init"),
+	}},
+	{"it has not taken the seed", func(s *scene) {
+		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":"DataSourceNone"}}`
+	}, []Check{
+		{"this-boot.datasource", Problem, "none: cloud-init set the VM up without CloudStack's data, although there is a seed", nil, "see what /var/log/cloud-init.log says of DataSourceCloudStack"},
+	}},
+	{"it is another instance", func(s *scene) { s.files["var/lib/cloud/data/instance-id"] = other }, []Check{
+		{"this-boot.datasource", Problem, "DataSourceCloudStack, cloud-id cloudstack, instance " + other + ", but the seed is of instance " + id, nil, "reboot; if that does not help, see /var/log/cloud-init.log"},
+	}},
+}
+
+func TestHere(t *testing.T) {
+	all := healthy().examine(t, true)
+	if all.State() != OK {
+		t.Errorf("a healthy VM: %+v", all)
+	}
+	for _, tt := range here {
+		t.Run(tt.name, func(t *testing.T) {
+			s := healthy()
+			tt.change(s)
+			if diff := cmp.Diff(tt.want, changed(all, s.examine(t, true))); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestNothingWritten: nothing of the generator's is there.
+func TestNothingWritten(t *testing.T) {
+	for _, isNew := range []bool{false, true} {
+		s := healthy()
+		s.new = isNew
+		s.nothingRun()
+		want := Check{"ordering.written", Problem, "the generator wrote nothing, so that nothing starts the service", nil,
+			"systemctl daemon-reload; if it still wrote nothing: journalctl -b -t nm-cloud-seed-generator; then reboot"}
+		if isNew {
+			want = Check{"ordering.written", Info, "nothing yet: the package was installed after the system started", nil, "reboot"}
+		}
+		for _, c := range s.examine(t, false).Checks {
+			if c.Name == want.Name {
+				if diff := cmp.Diff(want, c); diff != "" {
+					t.Errorf("new: %v, -want +got:\n%s", isNew, diff)
+				}
+			}
+		}
+	}
+}
+
+// TestSomeWritten: what starts the service is missing.
+func TestSomeWritten(t *testing.T) {
+	i, done, err := load(write(t, good()), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	s := healthy()
+	for _, f := range i.plan.Files {
+		if f.Link == "" {
+			s.files["run/systemd/generator/"+f.Name] = f.Text
+		}
+	}
+	for _, c := range s.examine(t, false).Checks {
+		if c.Name == "ordering.written" && (c.State != Warning || c.Detail != "4 of 7 files are not there:" || len(c.Items) != 4) {
+			t.Errorf("%+v", c)
+		}
+	}
+}
+
+// TestNoSystemd: a container of some kinds has no units.
+func TestNoSystemd(t *testing.T) {
+	s := healthy()
+	for name := range s.files {
+		if strings.Contains(name, "systemd/system/") {
+			delete(s.files, name)
+		}
+	}
+	root := write(t, s.files)
+	r := examineSystem(t.Context(), root, World{})
+	if len(r.Checks) != 2 || r.Checks[1].State != Problem || !strings.HasPrefix(r.Checks[1].Detail, "cannot read the units of /: ") {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestHereSteps: what a check needs comes before it.
+func TestHereSteps(t *testing.T) {
+	seen := make(map[string]bool)
+	for _, s := range (&machine{image: new(image)}).steps() {
+		for _, need := range s.needs {
+			if !seen[need] {
+				t.Errorf("%s needs %s, which does not come before it", s.name, need)
+			}
+		}
+		if seen[s.name] {
+			t.Errorf("%s twice", s.name)
+		}
+		seen[s.name] = true
+	}
+}
+
+// TestOrdinaryUser: what only root can read is no problem to others.
+func TestOrdinaryUser(t *testing.T) {
+	s := healthy()
+	s.root = false
+	maps.Copy(s.files, map[string]string{
+		"usr/sbin/netplan":                "",
+		"etc/netplan/50-cloud-init.yaml":  "network: {renderer: NetworkManager}\n",
+		"etc/cloud/cloud.cfg.d/50.cfg":    "datasource_list: [ CloudStack ]\n",
+		"etc/cloud/cloud.cfg":             "datasource_list: [ NoCloud ]\n",
+		"etc/nm-cloud-seed.conf.d/1.conf": "[main]\n",
+	})
+	s.modes = map[string]os.FileMode{
+		"etc/netplan/50-cloud-init.yaml": 0, "etc/cloud/cloud.cfg.d/50.cfg": 0, "run/nm-cloud-seed/seed.d": 0, "sys/class/dmi/id/product_uuid": 0, "etc/nm-cloud-seed.conf.d/1.conf": 0,
+	}
+	all := healthy()
+	all.files["usr/sbin/netplan"] = ""
+	all.files["etc/netplan/50-cloud-init.yaml"] = "network: {renderer: NetworkManager}\n"
+	before := all.examine(t, true)
+	got := s.examine(t, true)
+	const onlyText, sudo = "only root can tell, who may read this:", "sudo nm-cloud-seed doctor"
+	hidden := []string{"cannot read /etc/cloud/cloud.cfg.d/50.cfg: permission denied"}
+	want := []Check{
+		{"cloud-init.configuration", Info, onlyText, hidden, sudo},
+		{"cloud-init.datasources", Info, onlyText, hidden, sudo},
+		{"cloud-init.network", Info, onlyText, append(slices.Clone(hidden), "cannot read /etc/netplan/50-cloud-init.yaml: permission denied"), sudo},
+		{"nm-cloud-seed.configuration", Info, onlyText, []string{"cannot read configuration: /etc/nm-cloud-seed.conf.d/1.conf: permission denied"}, sudo},
+		{"virtual-router.metadata", OK, "10.1.1.1 (DHCP server on eth0) would be taken, with instance " + id + " (only root can tell whether that is this machine)", []string{
+			"DHCP server 10.1.1.1 on eth0: instance " + id + ", after 3 ms", "data-server on eth0: cannot resolve data-server: no such host, after 3 ms"}, ""},
+		{"this-boot.seed", Info, "there, with what is in it for root alone", nil, sudo},
+	}
+	if diff := cmp.Diff(want, changed(before, got)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+
+	// And where it is not to be seen that this is CloudStack.
+	s.files["sys/class/dmi/id/product_name"] = "VMware7,1\n"
+	got = s.examine(t, false)
+	if c := got.Checks[0]; len(got.Checks) != 1 || c.State != Info || !cmp.Equal(c.Items, []string{hidden[0] + ": only root can tell what it says"}) {
+		t.Errorf("%+v", got.Checks)
+	}
+}
+
+// asNobody runs f on a thread that has no right to read everything below a root.
+func asNobody(t *testing.T, root string, f func()) {
+	t.Helper()
+	for dir := root; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if os.Geteuid() == 0 {
+			runtime.LockOSThread() // never unlocked: the thread goes with this goroutine
+			_ = unix.Setfsuid(65534)
+		}
+		f()
+	}()
+	<-done
+}
+
+// TestHereHostile: whatever is in the files, and whatever others answer, nothing
+// hangs and nothing odd gets to the terminal.
+func TestHereHostile(t *testing.T) {
+	s := healthy()
+	maps.Copy(s.files, map[string]string{
+		"run/nm-cloud-seed/status.json":            "|",
+		"run/cloud-init/status.json":               "|",
+		"run/cloud-init/cloud-id":                  "|",
+		generation + "meta-data":                   "|",
+		"run/systemd/generator/cloud-init.service": "|",
+		"proc/cmdline":                             "nm-cloud-seed=\x1b[31m",
+		"var/lib/cloud/data/instance-id":           "|",
+		"etc/nm-cloud-seed.conf":                   "|",
+	})
+	s.view.Devices[0].Detail = "10.1.1.100/24 on \"\x1b[31mred\u202e\""
+	s.version = "1\x1b[2J"
+	s.routers[0].Err, s.routers[0].Taken = errors.New("\x1b[31m"), false
+	var b strings.Builder
+	if err := s.examine(t, true).Print(&b, 0, plain); err != nil {
+		t.Fatal(err)
+	}
+	if out := b.String(); strings.ContainsAny(out, "\x1b\u202e") || !strings.Contains(out, "?[31mred") {
+		t.Error(out)
+	}
+}
