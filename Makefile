@@ -58,7 +58,7 @@ fuzz: ## each fuzz target for FUZZTIME
 bench: build ## compare with cloud-init's crawl and a script: docs/performance.md
 	@test/packages network-manager dbus dnsmasq-base iproute2 curl mmdebstrap
 	mkdir -p docs
-	$(GO) run ./test/bench build/nm-cloud-seed docs/performance.md
+	$(GO) run ./test/bench build/nm-cloud-seed nm/dispatcher.d/50-nm-cloud-seed docs/performance.md
 
 needs-demo:
 	@test/packages network-manager dbus dnsmasq-base iproute2

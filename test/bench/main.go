@@ -21,16 +21,16 @@ import (
 const suite = "bookworm"
 
 func main() {
-	if len(os.Args) < 3 {
-		fmt.Fprintln(os.Stderr, "usage: bench PATH-OF-NM-CLOUD-SEED REPORT")
+	if len(os.Args) < 4 {
+		fmt.Fprintln(os.Stderr, "usage: bench PATH-OF-NM-CLOUD-SEED DISPATCHER-HOOK REPORT")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	var err error
 	if lab.Inside() {
-		err = inside(ctx, os.Args[1], os.Args[2], os.Args[3])
+		err = inside(ctx, os.Args[1], os.Args[2], os.Args[3], os.Args[4])
 	} else {
-		err = outside(ctx, os.Args[1], os.Args[2])
+		err = outside(ctx, os.Args[1], os.Args[2], os.Args[3])
 	}
 	stop()
 	if err != nil {
@@ -40,22 +40,26 @@ func main() {
 }
 
 // outside gets what a lab cannot have: packages from the network.
-func outside(ctx context.Context, binary, report string) error {
+func outside(ctx context.Context, binary, hook, report string) error {
 	fmt.Fprintf(os.Stderr, "bench: getting cloud-init of Debian %s\n", suite)
 	root, err := debroot.Root(ctx, suite, "cloud-init")
 	if err != nil {
 		return err
 	}
-	return lab.Enter(ctx, []string{binary, report, root}, nil, os.Stdout, os.Stderr)
+	return lab.Enter(ctx, []string{binary, hook, report, root}, nil, os.Stdout, os.Stderr)
 }
 
-func inside(ctx context.Context, binary, report, cloudInit string) error {
+func inside(ctx context.Context, binary, hook, report, cloudInit string) error {
 	// Both are opened before the lab's mounts, which may hide them.
 	dir, err := os.OpenRoot(filepath.Dir(report))
 	if err != nil {
 		return fmt.Errorf("cannot open the report's directory: %w", err)
 	}
 	defer dir.Close()
+	script, err := os.ReadFile(hook)
+	if err != nil {
+		return err
+	}
 	m, err := describe(ctx, binary)
 	if err != nil {
 		return err
@@ -64,12 +68,12 @@ func inside(ctx context.Context, binary, report, cloudInit string) error {
 	if err != nil {
 		return err
 	}
-	r, err := measure(ctx, w)
+	r, err := measure(ctx, w, string(script))
 	if err = errors.Join(err, w.Close()); err != nil {
 		return err
 	}
 	m.cloudInit = w.version
-	tables := r.tables(m)
+	tables := r.tables(m, w)
 	for _, t := range tables {
 		t.print(os.Stdout)
 	}

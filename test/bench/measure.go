@@ -41,10 +41,11 @@ type results struct {
 	samples map[setting][]sample
 	trees   map[string][]tree
 	starts  []time.Duration                 // of nm-cloud-seed version
+	hook    map[string][]time.Duration      // by the case's name
 	trips   map[time.Duration]time.Duration // what a request and its answer really take, by delay
 }
 
-func measure(ctx context.Context, w *world) (*results, error) {
+func measure(ctx context.Context, w *world, hook string) (*results, error) {
 	r := &results{samples: map[setting][]sample{}, trees: map[string][]tree{}, trips: map[time.Duration]time.Duration{}}
 	for range startRuns {
 		p, err := launch(w.Command(ctx, w.binary, "version"), false)
@@ -72,6 +73,10 @@ func measure(ctx context.Context, w *world) (*results, error) {
 		if err := r.compare(ctx, w, setting{keys: keys, delay: delay}, ours, cloudInit, byHand); err != nil {
 			return nil, err
 		}
+	}
+
+	if err := r.measureHook(ctx, w, hook); err != nil {
+		return nil, err
 	}
 
 	if err := w.disconnect(ctx, "wired"); err != nil {

@@ -34,10 +34,10 @@ func minRatio(delay time.Duration) float64 {
 	return 5
 }
 
-func (r *results) tables(m *machine) []*table {
+func (r *results) tables(m *machine, w *world) []*table {
 	return []*table{r.targets(m), r.wall(), r.wallIdle(), r.lease(),
 		r.steps(false, "nm-cloud-seed's steps on a connected device"), r.steps(true, "nm-cloud-seed's steps on an idle device"),
-		r.cost(m), m.table()}
+		r.cost(m), r.hookTable(w), m.table()}
 }
 
 func markdown(tables []*table) string {
@@ -80,6 +80,8 @@ func (r *results) targets(m *machine) *table {
 	count("TCP connections to port 80", "", float64(r.connections(ours)), maxConnections, "%.0f")
 	count("processes (no subprocess)", "", float64(tree.processes), maxProcesses, "%.0f")
 	count("peak memory", " MB", float64(tree.peak)/1e6, maxPeak/1e6, "%.1f")
+	hook := newSpread(r.hook[nothingToDo]).median
+	t.add(nothingToDo, "", "< "+ms(maxHook)+" ms", ms(hook)+" ms", verdict(hook < maxHook, ms(hook-maxHook)+" ms"))
 	count("binary", " MB", float64(m.size)/1e6, maxBinary/1e6, "%.1f")
 	t.add("binary is static and stripped", "", "yes", fmt.Sprint(m.static && m.stripped), verdict(m.static && m.stripped, "that"))
 	return t
