@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
-	"github.com/godbus/dbus/v5/introspect"
 	"github.com/sirupsen/logrus"
 
 	policy "github.com/nm-cloud-seed/nm-cloud-seed/dbus-policy"
@@ -118,13 +117,17 @@ type object struct {
 	sharing *sharing
 }
 
+// export uses tables: with Conn.Export the linker would have to keep each method of
+// each type in the program, which is 2 MB.
 func (o *object) export() error {
 	return errors.Join(
 		o.conn.ExportMethodTable(map[string]any{"Refresh": o.refresh}, Path, Interface),
 		o.conn.ExportMethodTable(map[string]any{"Get": o.get, "GetAll": o.getAll, "Set": o.set}, Path, propertiesIface),
-		o.conn.Export(introspect.Introspectable(policy.Interface), Path, "org.freedesktop.DBus.Introspectable"),
+		o.conn.ExportMethodTable(map[string]any{"Introspect": document}, Path, "org.freedesktop.DBus.Introspectable"),
 	)
 }
+
+func document() (string, *dbus.Error) { return policy.Interface, nil }
 
 // refresh is for root: the bus sees to that, by its policy.
 func (o *object) refresh(m dbus.Message) ([]string, *dbus.Error) {
