@@ -25,6 +25,8 @@ const (
 	seedText    = "instance " + id + ", written 2 h ago, for root alone"
 )
 
+var configDrive = Check{"this-boot.datasource", Info, "cloud-init has the VM's data from elsewhere: DataSourceConfigDrive, cloud-id cloudstack, instance " + id, nil, ""}
+
 // here are changes to the healthy scene, with the checks that come out otherwise.
 var here = []struct {
 	name   string
@@ -71,7 +73,23 @@ var here = []struct {
 	{"a longer list, on KVM", func(s *scene) { s.files["etc/cloud/cloud.cfg"] = "datasource_list: [ CloudStack, None ]\n" }, []Check{
 		{"cloud-init.datasources", OK, "CloudStack is found by its firmware", nil, ""},
 	}},
+	{"told on the kernel command line", func(s *scene) {
+		s.files["sys/class/dmi/id/product_name"] = "HVM domU\n"
+		s.files["etc/nm-cloud-seed.conf"] = "[main]\nplatform=cloudstack\n"
+		s.files["etc/cloud/cloud.cfg"] = "datasource_list: [ NoCloud, CloudStack ]\n"
+		s.files["proc/cmdline"] = "quiet ci.ds=CloudStack\n"
+		s.password = nil
+	}, []Check{
+		{"platform.cloudstack", OK, "a CloudStack VM, says platform=cloudstack in the configuration", nil, ""},
+		{"cloud-init.datasources", OK, "CloudStack, says the kernel command line", nil, ""},
+		{"nm-cloud-seed.switched-on", OK, "platform=cloudstack, ordering=late", nil, ""},
+		{"virtual-router.metadata", OK, "10.1.1.1 (DHCP server on eth0) would be taken, with instance " + id, []string{
+			"DHCP server 10.1.1.1 on eth0: instance " + id + ", after 3 ms", "data-server on eth0: cannot resolve data-server: no such host, after 3 ms"}, ""},
+		{"virtual-router.passwords", Warning, "there is no password server: a password that is reset in CloudStack does not come to this VM", nil,
+			"see that it runs on the network's virtual router (port 8080), or set password=no in /etc/nm-cloud-seed.conf"},
+	}},
 	{"a longer list, elsewhere", func(s *scene) {
+		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":"DataSourceConfigDrive"}}`
 		s.files["sys/class/dmi/id/product_name"] = "HVM domU\n"
 		s.files["etc/nm-cloud-seed.conf"] = "[main]\nplatform=cloudstack\n"
 		s.files["etc/cloud/cloud.cfg"] = "datasource_list: [ CloudStack, None ]\n"
@@ -81,8 +99,10 @@ var here = []struct {
 		{"nm-cloud-seed.switched-on", OK, "platform=cloudstack, ordering=late", nil, ""},
 		{"virtual-router.metadata", OK, "10.1.1.1 (DHCP server on eth0) would be taken, with instance " + id, []string{
 			"DHCP server 10.1.1.1 on eth0: instance " + id + ", after 3 ms", "data-server on eth0: cannot resolve data-server: no such host, after 3 ms"}, ""},
+		configDrive,
 	}},
 	{"no list, elsewhere", func(s *scene) {
+		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":"DataSourceConfigDrive"}}`
 		s.files["proc/cmdline"] = "nm-cloud-seed=force\n"
 		s.files["sys/class/dmi/id/product_name"] = ""
 		s.files["etc/cloud/cloud.cfg"] = ""
@@ -91,6 +111,18 @@ var here = []struct {
 		{"cloud-init.datasources", Problem, "cloud-init does not find CloudStack: no datasource_list says so, nor does the firmware", nil, `write exactly "datasource_list: [ CloudStack ]" to /etc/cloud/cloud.cfg.d/90-cloudstack.cfg`},
 		{"virtual-router.metadata", OK, "10.1.1.1 (DHCP server on eth0) would be taken, with instance " + id, []string{
 			"DHCP server 10.1.1.1 on eth0: instance " + id + ", after 3 ms", "data-server on eth0: cannot resolve data-server: no such host, after 3 ms"}, ""},
+		configDrive,
+	}},
+
+	{"no list, but found", func(s *scene) {
+		s.files["proc/cmdline"] = "nm-cloud-seed=force\n"
+		s.files["sys/class/dmi/id/product_name"] = ""
+		s.files["etc/cloud/cloud.cfg"] = ""
+		s.routers = s.routers[:1]
+	}, []Check{
+		{"platform.cloudstack", OK, "a CloudStack VM, says nm-cloud-seed=force on the kernel command line", nil, ""},
+		{"cloud-init.datasources", OK, "cloud-init has found CloudStack in this boot", nil, ""},
+		{"virtual-router.metadata", OK, "10.1.1.1 (DHCP server on eth0) would be taken, with instance " + id, []string{"DHCP server 10.1.1.1 on eth0: instance " + id + ", after 3 ms"}, ""},
 	}},
 
 	// NetworkManager.

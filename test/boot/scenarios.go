@@ -139,8 +139,8 @@ func with(suite string) scenario {
 		name: suite + "/with", about: "the usual case",
 		suite: suite, files: inContainer,
 		boots: []boot{
-			{what: "first boot", checks: seeded},
-			{what: "reboot", checks: again},
+			{what: "first boot", checks: append(slices.Clone(seeded), healthyHere)},
+			{what: "reboot", checks: append(slices.Clone(again), healthyHere)},
 		},
 	}
 }
