@@ -15,7 +15,8 @@ import (
 const lookLimit = 5 * time.Second
 
 // Look reads what NetworkManager, of which version, has now, and changes nothing.
-// Any user may. Not to be on the bus is no error, but the view's not Running.
+// Any user may. Not to be on the bus is no error: then the view is not Running. If
+// it is and there is an error, NetworkManager does not answer.
 func Look(ctx context.Context) (view lease.View, version string, err error) {
 	return look(ctx, dbus.ConnectSystemBus)
 }
@@ -35,7 +36,7 @@ func look(ctx context.Context, dial dialer) (view lease.View, version string, er
 	now := time.Now()
 	objects, _, err := b.load(ctx, owner, now)
 	if err != nil {
-		return view, "", fmt.Errorf("NetworkManager is on the bus, but does not answer: %w", err)
+		return lease.View{Running: true}, "", fmt.Errorf("NetworkManager is on the bus, but does not answer: %w", err)
 	}
 	// Settled, a decision is a view and nothing to do.
 	w := &world{objects: objects, index: interfaceIndex, settled: true}

@@ -25,6 +25,8 @@ const (
 	seedText    = "instance " + id + ", written 2 h ago, for root alone"
 )
 
+var configDrive = Check{"this-boot.datasource", Info, "cloud-init has the VM's data from elsewhere: DataSourceConfigDrive, cloud-id cloudstack, instance " + id, nil, ""}
+
 // here are changes to the healthy scene, with the checks that come out otherwise.
 var here = []struct {
 	name   string
@@ -71,7 +73,23 @@ var here = []struct {
 	{"a longer list, on KVM", func(s *scene) { s.files["etc/cloud/cloud.cfg"] = "datasource_list: [ CloudStack, None ]\n" }, []Check{
 		{"cloud-init.datasources", OK, "CloudStack is found by its firmware", nil, ""},
 	}},
+	{"told on the kernel command line", func(s *scene) {
+		s.files["sys/class/dmi/id/product_name"] = "HVM domU\n"
+		s.files["etc/nm-cloud-seed.conf"] = "[main]\nplatform=cloudstack\n"
+		s.files["etc/cloud/cloud.cfg"] = "datasource_list: [ NoCloud, CloudStack ]\n"
+		s.files["proc/cmdline"] = "quiet ci.ds=CloudStack\n"
+		s.password = nil
+	}, []Check{
+		{"platform.cloudstack", OK, "a CloudStack VM, says platform=cloudstack in the configuration", nil, ""},
+		{"cloud-init.datasources", OK, "CloudStack, says the kernel command line", nil, ""},
+		{"nm-cloud-seed.switched-on", OK, "platform=cloudstack, ordering=late", nil, ""},
+		{"virtual-router.metadata", OK, "10.1.1.1 (DHCP server on eth0) would be taken, with instance " + id, []string{
+			"DHCP server 10.1.1.1 on eth0: instance " + id + ", after 3 ms", "data-server on eth0: cannot resolve data-server: no such host, after 3 ms"}, ""},
+		{"virtual-router.passwords", Warning, "there is no password server: a password that is reset in CloudStack does not come to this VM", nil,
+			"see that it runs on the network's virtual router (port 8080), or set password=no in /etc/nm-cloud-seed.conf"},
+	}},
 	{"a longer list, elsewhere", func(s *scene) {
+		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":"DataSourceConfigDrive"}}`
 		s.files["sys/class/dmi/id/product_name"] = "HVM domU\n"
 		s.files["etc/nm-cloud-seed.conf"] = "[main]\nplatform=cloudstack\n"
 		s.files["etc/cloud/cloud.cfg"] = "datasource_list: [ CloudStack, None ]\n"
@@ -81,8 +99,10 @@ var here = []struct {
 		{"nm-cloud-seed.switched-on", OK, "platform=cloudstack, ordering=late", nil, ""},
 		{"virtual-router.metadata", OK, "10.1.1.1 (DHCP server on eth0) would be taken, with instance " + id, []string{
 			"DHCP server 10.1.1.1 on eth0: instance " + id + ", after 3 ms", "data-server on eth0: cannot resolve data-server: no such host, after 3 ms"}, ""},
+		configDrive,
 	}},
 	{"no list, elsewhere", func(s *scene) {
+		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":"DataSourceConfigDrive"}}`
 		s.files["proc/cmdline"] = "nm-cloud-seed=force\n"
 		s.files["sys/class/dmi/id/product_name"] = ""
 		s.files["etc/cloud/cloud.cfg"] = ""
@@ -91,6 +111,18 @@ var here = []struct {
 		{"cloud-init.datasources", Problem, "cloud-init does not find CloudStack: no datasource_list says so, nor does the firmware", nil, `write exactly "datasource_list: [ CloudStack ]" to /etc/cloud/cloud.cfg.d/90-cloudstack.cfg`},
 		{"virtual-router.metadata", OK, "10.1.1.1 (DHCP server on eth0) would be taken, with instance " + id, []string{
 			"DHCP server 10.1.1.1 on eth0: instance " + id + ", after 3 ms", "data-server on eth0: cannot resolve data-server: no such host, after 3 ms"}, ""},
+		configDrive,
+	}},
+
+	{"no list, but found", func(s *scene) {
+		s.files["proc/cmdline"] = "nm-cloud-seed=force\n"
+		s.files["sys/class/dmi/id/product_name"] = ""
+		s.files["etc/cloud/cloud.cfg"] = ""
+		s.routers = s.routers[:1]
+	}, []Check{
+		{"platform.cloudstack", OK, "a CloudStack VM, says nm-cloud-seed=force on the kernel command line", nil, ""},
+		{"cloud-init.datasources", OK, "cloud-init has found CloudStack in this boot", nil, ""},
+		{"virtual-router.metadata", OK, "10.1.1.1 (DHCP server on eth0) would be taken, with instance " + id, []string{"DHCP server 10.1.1.1 on eth0: instance " + id + ", after 3 ms"}, ""},
 	}},
 
 	// NetworkManager.
@@ -98,7 +130,12 @@ var here = []struct {
 		{"NetworkManager.running", Info, "1.52.1, which is still starting", nil, ""},
 	}},
 	{"no bus", func(s *scene) { s.view, s.err = lease.View{}, errors.New("cannot connect to the system bus: no") }, []Check{
-		{"NetworkManager.running", Problem, "cannot connect to the system bus: no", nil, "systemctl status dbus.socket NetworkManager; systemctl restart NetworkManager"},
+		{"NetworkManager.running", Problem, "cannot connect to the system bus: no", nil, "systemctl start dbus.socket NetworkManager"},
+		skip("NetworkManager.devices", "NetworkManager.running"),
+		skip("virtual-router.metadata", "NetworkManager.devices"), skip("virtual-router.passwords", "virtual-router.metadata"),
+	}},
+	{"NetworkManager does not answer", func(s *scene) { s.view, s.err = lease.View{Running: true}, errors.New("no answer") }, []Check{
+		{"NetworkManager.running", Problem, "no answer", nil, "systemctl restart NetworkManager"},
 		skip("NetworkManager.devices", "NetworkManager.running"),
 		skip("virtual-router.metadata", "NetworkManager.devices"), skip("virtual-router.passwords", "virtual-router.metadata"),
 	}},
@@ -204,6 +241,14 @@ var here = []struct {
 		skip("this-boot.seed", "this-boot.service"),
 		{"this-boot.datasource", Skipped, "none, as this-boot.service failed: cloud-init set the VM up without CloudStack's data", nil, ""},
 	}},
+	{"it came too late", func(s *scene) {
+		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":"DataSourceNone"}}`
+		s.files["run/nm-cloud-seed/status.json"] = status(`"phase":"failed","text":"x","error":"the data is there now, and counts from the next boot on",` + seeded)
+	}, []Check{
+		{"this-boot.service", Problem, "the data is there now, and counts from the next boot on", nil, "the virtual router answers now: reboot"},
+		skip("this-boot.seed", "this-boot.service"),
+		{"this-boot.datasource", Skipped, "none, as this-boot.service failed: cloud-init set the VM up without CloudStack's data", nil, ""},
+	}},
 	{"all that a run may say", func(s *scene) {
 		s.files["run/nm-cloud-seed/status.json"] = status(`"phase":"ready","text":"` + fetchedText + `","password":"applied","ssh-keys":"1 replaced","kept-connections":["eth0"],"temporary-connections":["eth1"],` +
 			strings.Replace(seeded, `"keys":11`, `"keys":11,"warnings":["key \"x\" is left out"]`, 1))
@@ -303,7 +348,7 @@ func TestNothingWritten(t *testing.T) {
 		s := healthy()
 		s.new = isNew
 		s.nothingRun()
-		want := Check{"ordering.written", Problem, "the generator wrote nothing, so that nothing starts the service", nil,
+		want := Check{"ordering.written", Problem, "the generator has written nothing that starts the service", nil,
 			"systemctl daemon-reload; if it still wrote nothing: journalctl -b -t nm-cloud-seed-generator; then reboot"}
 		if isNew {
 			want = Check{"ordering.written", Info, "nothing yet: the package was installed after the system started", nil, "reboot"}
@@ -318,22 +363,39 @@ func TestNothingWritten(t *testing.T) {
 	}
 }
 
-// TestSomeWritten: what starts the service is missing.
+// TestSomeWritten: a part of what the generator would write is there.
 func TestSomeWritten(t *testing.T) {
-	i, done, err := load(write(t, good()), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer done()
-	s := healthy()
-	for _, f := range i.plan.Files {
-		if f.Link == "" {
-			s.files["run/systemd/generator/"+f.Name] = f.Text
+	const dir, reload = "/run/systemd/generator/", "systemctl daemon-reload, and reboot"
+	for without, want := range map[string]Check{
+		"cloud-init.target.wants/nm-cloud-seed.service": {"ordering.written", Problem, "the generator has written nothing that starts the service", nil,
+			"systemctl daemon-reload; if it still wrote nothing: journalctl -b -t nm-cloud-seed-generator; then reboot"},
+		"cloud-init.target.wants/nm-cloud-seed-heal.service": {"ordering.written", Warning, "the generator wrote only a part:", []string{dir + "cloud-init.target.wants/nm-cloud-seed-heal.service is missing"}, reload},
+		"cloud-init.service": {"ordering.written", Warning, "the generator wrote only a part:", []string{dir + "cloud-init.service is missing"}, reload},
+		"cloud-init.service.d/nm-cloud-seed.conf": {"ordering.written", Info, "units have changed since the generator ran; at the next boot it will write something else for:",
+			[]string{dir + "cloud-init.service.d/nm-cloud-seed.conf is not there"}, ""},
+	} {
+		i, done, err := load(write(t, good()), "")
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	for _, c := range s.examine(t, false).Checks {
-		if c.Name == "ordering.written" && (c.State != Warning || c.Detail != "4 of 7 files are not there:" || len(c.Items) != 4) {
-			t.Errorf("%+v", c)
+		defer done()
+		s, found := healthy(), false
+		for _, f := range i.plan.Files {
+			text := f.Text
+			if f.Link != "" {
+				text = link + f.Link
+			}
+			if found = found || f.Name == without; f.Name != without {
+				s.files["run/systemd/generator/"+f.Name] = text
+			}
+		}
+		if !found {
+			t.Errorf("%s is not planned", without)
+		}
+		for _, c := range s.examine(t, false).Checks {
+			if diff := cmp.Diff(want, c); c.Name == want.Name && diff != "" {
+				t.Errorf("without %s, -want +got:\n%s", without, diff)
+			}
 		}
 	}
 }

@@ -11,8 +11,10 @@ import (
 // networkManagerRuns says whether NetworkManager can be asked now.
 func (m *machine) networkManagerRuns() Check {
 	switch {
+	case m.viewErr != nil && m.view.Running:
+		return problem(m.viewErr.Error(), "systemctl restart NetworkManager")
 	case m.viewErr != nil:
-		return problem(m.viewErr.Error(), "systemctl status dbus.socket NetworkManager; systemctl restart NetworkManager")
+		return problem(m.viewErr.Error(), "systemctl start dbus.socket NetworkManager")
 	case !m.view.Running:
 		return problem("NetworkManager is not on the bus", "systemctl start NetworkManager; if it fails: journalctl -b -u NetworkManager")
 	case m.view.Starting:

@@ -62,10 +62,10 @@ func (m *machine) datasource() Check {
 func (m *machine) noDatasource() Check {
 	const text = "none: cloud-init set the VM up without CloudStack's data"
 	switch {
-	case m.seeded():
-		return problem(text+", although there is a seed", "see what "+cloudLog+" says of DataSourceCloudStack")
 	case m.stateErr == nil && m.state.Phase == daemon.Failed:
 		return Check{State: Skipped, Detail: "none, as this-boot.service failed: cloud-init set the VM up without CloudStack's data"}
+	case m.seeded():
+		return problem(text+", although there is a seed", "see what "+cloudLog+" says of DataSourceCloudStack")
 	case m.new():
 		return warning(text+", as nm-cloud-seed was not there at boot", "reboot")
 	}

@@ -58,6 +58,10 @@ func (m *machine) datasourcesHere() Check {
 	case c.State != Info:
 	case m.firmware.CloudStack():
 		return ok("CloudStack is found by its firmware")
+	case m.identified():
+		return ok("CloudStack, says the kernel command line")
+	case strings.HasPrefix(m.boot.Datasource, "DataSourceCloudStack"):
+		return ok("cloud-init has found CloudStack in this boot")
 	default:
 		at := m.listAt()
 		if at == "" {
@@ -66,6 +70,14 @@ func (m *machine) datasourcesHere() Check {
 		return problem("cloud-init does not find CloudStack: the datasource_list at "+at+" has more than that, and the firmware does not name it", only+"there")
 	}
 	return c
+}
+
+// identified says whether the kernel command line tells cloud-init's generator
+// (ds-identify) which datasource it is.
+func (m *machine) identified() bool {
+	return slices.ContainsFunc(strings.FieldsFunc(m.cmdline, func(r rune) bool { return r == ' ' || r == '\n' || r == 0 }), func(word string) bool {
+		return word == "ci.ds=CloudStack" || word == "ci.datasource=CloudStack"
+	})
 }
 
 // switchedOnHere is switchedOn with the kernel command line, which has the last word.

@@ -1,8 +1,8 @@
 package doctor
 
 import (
-	"fmt"
 	"io/fs"
+	"slices"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/systemd"
 )
@@ -11,6 +11,7 @@ import (
 const (
 	generated      = "run/systemd/generator/"
 	generatedEarly = "run/systemd/generator.early/"
+	ourWants       = generated + "cloud-init.target.wants/" + systemd.Service
 	generatorLog   = "journalctl -b -t nm-cloud-seed-generator"
 )
 
@@ -24,8 +25,10 @@ func (m *machine) written() Check {
 			name = generatedEarly + f.Name
 		}
 		switch there, same := m.compare(name, f); {
-		case !there:
+		case !there && m.matters(f):
 			missing = append(missing, "/"+name+" is missing")
+		case !there:
+			other = append(other, "/"+name+" is not there")
 		case !same:
 			other = append(other, "/"+name+" is different")
 		}
@@ -35,16 +38,22 @@ func (m *machine) written() Check {
 		return ok("as planned, for the next boot (" + generatorLog + ")")
 	case len(missing) == 0 && len(other) == 0:
 		return ok("as planned (" + generatorLog + ")")
-	case len(missing) == len(m.plan.Files) && m.new():
+	case !m.exists(ourWants) && m.new():
 		c := info("nothing yet: the package was installed after the system started")
 		c.Fix = "reboot"
 		return c
-	case len(missing) == len(m.plan.Files):
-		return problem("the generator wrote nothing, so that nothing starts the service", "systemctl daemon-reload; if it still wrote nothing: "+generatorLog+"; then reboot")
+	case !m.exists(ourWants):
+		return problem("the generator has written nothing that starts the service", "systemctl daemon-reload; if it still wrote nothing: "+generatorLog+"; then reboot")
 	case len(missing) > 0:
-		return warning(fmt.Sprintf("%d of %d files are not there:", len(missing), len(m.plan.Files)), "systemctl daemon-reload, and reboot").with(append(missing, other...)...)
+		return warning("the generator wrote only a part:", "systemctl daemon-reload, and reboot").with(append(missing, other...)...)
 	}
 	return info("units have changed since the generator ran; at the next boot it will write something else for:").with(other...)
+}
+
+// matters says whether nothing works without a file: one that starts a service of
+// ours, or is a network stage. Others come and go with what is installed.
+func (m *machine) matters(f systemd.File) bool {
+	return f.Link != "" || slices.Contains(m.units.NetworkStages(), f.Name)
 }
 
 // compare says whether a generator's file is there, and is what it should be.

@@ -45,8 +45,13 @@ func examined(dir string, want []string) error {
 	if err != nil {
 		return err
 	}
+	return agrees(string(data), want)
+}
+
+// agrees compares the JSON of a report with what is expected of it.
+func agrees(report string, want []string) error {
 	var r doctor.Report
-	if err := json.Unmarshal(data, &r); err != nil {
+	if err := json.Unmarshal([]byte(report), &r); err != nil {
 		return err
 	}
 	var got []string
@@ -60,3 +65,15 @@ func examined(dir string, want []string) error {
 	}
 	return nil
 }
+
+// healthyHere: in the booted system, too, the doctor finds nothing wrong, neither
+// as root nor as somebody who may not read everything.
+var healthyHere = check{"doctor", func(r *report) error {
+	var errs []error
+	for _, name := range []string{doctorJSON, "doctor-nobody.json"} {
+		if err := agrees(r.text(name), nil); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+		}
+	}
+	return errors.Join(errs...)
+}}

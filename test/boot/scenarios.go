@@ -139,8 +139,8 @@ func with(suite string) scenario {
 		name: suite + "/with", about: "the usual case",
 		suite: suite, files: also(inContainer, api, ""), storm: true,
 		boots: []boot{
-			{what: "first boot", checks: plus(seeded, served...)},
-			{what: "reboot", checks: plus(again, unasked)},
+			{what: "first boot", checks: plus(plus(seeded, served...), healthyHere)},
+			{what: "reboot", checks: plus(again, unasked, healthyHere)},
 		},
 	}
 }
