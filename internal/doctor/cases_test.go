@@ -255,7 +255,7 @@ var cases = []struct {
 		{"cloud-init.version", OK, "25.2", nil, ""},
 		{"cloud-init.dhcp-client", Info, "udhcpc: cloud-init's local stage takes a lease with it, and would look for the virtual router before NetworkManager starts, which nm-cloud-seed prevents", nil, ""},
 	}},
-	{"the package is not there", map[string]string{"usr/bin/nm-cloud-seed": "-", "usr/lib/systemd/system-generators/nm-cloud-seed-generator": "-", unitDir + "nm-cloud-seed.service": "-", unitDir + "nm-cloud-seed-cleanup.service": "-", unitDir + "nm-cloud-seed-ssh-keys.service": "-", unitDir + "nm-cloud-seed-heal.service": "-", unitDir + "nm-cloud-seed-stages.service": "-"}, []Check{
+	{"the package is not there", map[string]string{"usr/bin/nm-cloud-seed": "-", "usr/lib/systemd/system-generators/nm-cloud-seed-generator": "-", unitDir + "nm-cloud-seed.service": "-", unitDir + "nm-cloud-seed-cleanup.service": "-", unitDir + "nm-cloud-seed-ssh-keys.service": "-", unitDir + "nm-cloud-seed-heal.service": "-", unitDir + "nm-cloud-seed-stages.service": "-", unitDir + "nm-cloud-seed-bus.service": "-"}, []Check{
 		{"nm-cloud-seed.installed", Problem, "the package is not installed", nil, "cp nm-cloud-seed_*_$(chroot /image dpkg --print-architecture).deb /image/tmp/nm-cloud-seed.deb && chroot /image apt-get install --reinstall -y /tmp/nm-cloud-seed.deb"},
 		skip("nm-cloud-seed.configuration", "nm-cloud-seed.installed"),
 		skip("nm-cloud-seed.switched-on", "nm-cloud-seed.installed"),

@@ -52,6 +52,7 @@ func good() map[string]string {
 		unitDir + "nm-cloud-seed-cleanup.service":                   "[Unit]\nAfter=cloud-final.service\n[Service]\nExecStart=/x\n",
 		unitDir + "nm-cloud-seed-heal.service":                      "[Unit]\nAfter=cloud-final.service\n[Service]\nExecStart=/x\n",
 		unitDir + "nm-cloud-seed-stages.service":                    "[Service]\nExecStart=/x\n",
+		unitDir + "nm-cloud-seed-bus.service":                       "[Service]\nExecStart=/x\n",
 		unitDir + "nm-cloud-seed-ssh-keys.service":                  "[Unit]\nAfter=cloud-init.service\n[Service]\nExecStart=/x\n",
 		unitDir + "cloud-init.target":                               "[Unit]\nAfter=multi-user.target\n",
 	}

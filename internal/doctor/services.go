@@ -63,16 +63,20 @@ func (i *image) alone() Check {
 	return warning("also started at boot: "+names, i.systemctl("disable "+names)+", unless they leave the VM's devices alone")
 }
 
-// ours says whether the package is there. Its parts come with it, so the first
-// that is missing tells.
-func (i *image) ours() Check {
-	var missing []string
-	for _, name := range []string{
+// parts are the parts of the package that a boot needs; the rest comes with them.
+func parts() []string {
+	return []string{
 		"usr/bin/nm-cloud-seed", "usr/lib/systemd/system-generators/nm-cloud-seed-generator",
 		"usr/lib/systemd/system/nm-cloud-seed.service", "usr/lib/systemd/system/nm-cloud-seed-cleanup.service",
 		"usr/lib/systemd/system/nm-cloud-seed-ssh-keys.service", "usr/lib/systemd/system/nm-cloud-seed-heal.service",
-		"usr/lib/systemd/system/nm-cloud-seed-stages.service",
-	} {
+		"usr/lib/systemd/system/nm-cloud-seed-stages.service", "usr/lib/systemd/system/nm-cloud-seed-bus.service",
+	}
+}
+
+// ours says whether the package is there.
+func (i *image) ours() Check {
+	var missing []string
+	for _, name := range parts() {
 		if !i.exists(name) {
 			missing = append(missing, "/"+name)
 		}
@@ -85,7 +89,7 @@ func (i *image) ours() Check {
 		install = "cp nm-cloud-seed_*_$(" + i.chroot("dpkg --print-architecture") + ").deb " + i.root + "/tmp/nm-cloud-seed.deb && " + i.chroot("apt-get install --reinstall -y /tmp/nm-cloud-seed.deb")
 	}
 	switch {
-	case len(missing) == 7:
+	case len(missing) == len(parts()):
 		return problem("the package is not installed", install)
 	case len(missing) > 0:
 		return problem("not complete, without "+strings.Join(missing, " "), install)
