@@ -30,11 +30,12 @@ var errFailed = errors.New("not every boot is as it should be")
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	var err error
-	if len(os.Args) > 1 && os.Args[1] == stormCommand {
+	switch {
+	case len(os.Args) > 1 && os.Args[1] == stormCommand:
 		err = storm()
-	} else if lab.Inside() {
+	case lab.Inside():
 		err = inside(ctx, os.Args[1:])
-	} else {
+	default:
 		err = outside(ctx, os.Args[1:])
 	}
 	stop()
