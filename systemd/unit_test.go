@@ -1,10 +1,12 @@
 package systemd
 
 import (
+	"os"
 	"os/exec"
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -20,6 +22,21 @@ func TestExposure(t *testing.T) {
 		}
 		if exposure, err := strconv.ParseFloat(string(match[1]), 64); err != nil || exposure > 1.9 {
 			t.Errorf("%s: exposure %s", unit, match[1])
+		}
+	}
+}
+
+// TestBusDirectories: the process that serves the D-Bus API may start before, and go on
+// after, the service makes the directories that a refresh writes in. Made later, they
+// would be read-only for it.
+func TestBusDirectories(t *testing.T) {
+	unit, err := os.ReadFile("nm-cloud-seed-bus.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"RuntimeDirectory=nm-cloud-seed", "RuntimeDirectoryPreserve=yes", "StateDirectory=nm-cloud-seed", "StateDirectoryMode=0700"} {
+		if !strings.Contains("\n"+string(unit), "\n"+line+"\n") {
+			t.Errorf("there is no %s", line)
 		}
 	}
 }

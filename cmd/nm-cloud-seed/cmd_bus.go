@@ -30,6 +30,9 @@ org.nmcloudseed1. It ends by itself when nobody has for a while.`,
 			server := &api.Server{
 				Log: log, Look: look, Idle: busIdle,
 				Ready: func() { notify("READY=1") },
+				// From now on systemd waits for our end before it starts us again: otherwise
+				// a call that comes meanwhile would start nothing (sd_notify(3)).
+				Leaving: func() { notify("STOPPING=1") },
 				Refresh: func(ctx context.Context) ([]string, error) {
 					cfg, err := config.Load("") // each time: it may have been changed
 					setLevel(log, cfg)
@@ -56,7 +59,8 @@ org.nmcloudseed1. It ends by itself when nobody has for a while.`,
 	}
 }
 
-// look is the state as the D-Bus API has it.
+// look is the state as the D-Bus API has it. A refresh is the server's own, who knows
+// when it ends even if the state could not be written.
 func look() api.Properties {
 	s, err := daemon.ReadState("")
 	if errors.Is(err, fs.ErrNotExist) {
@@ -65,7 +69,7 @@ func look() api.Properties {
 	if err != nil {
 		return api.Properties{State: "none", Text: err.Error(), LastError: err.Error()}
 	}
-	p := api.Properties{State: string(s.Phase), Text: s.Text, LastError: s.Error, Started: s.Started, Busy: s.Busy()}
+	p := api.Properties{State: string(s.Phase), Text: s.Text, LastError: s.Error, Started: s.Started, Busy: s.Booting()}
 	if i := s.Instance; i != nil {
 		p.InstanceID, p.Device, p.SeedPath, p.From, p.FetchedAt = i.ID, i.Device, i.Seed, i.Source, i.Fetched
 		p.VirtualRouter = i.Server.String()

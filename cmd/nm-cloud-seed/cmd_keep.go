@@ -31,6 +31,10 @@ Not while the service is still at work: that may be about to let the connection 
 				return exit{exitFailed, errors.New("cannot keep a connection while the service is at work: " +
 					"it may yet go by itself (try again when 'nm-cloud-seed status --watch' has ended)")}
 			}
+			if err == nil && s.Busy() {
+				return exit{exitFailed, errors.New("cannot keep a connection while the virtual router is asked again " +
+					"(try again when 'nm-cloud-seed status --watch' has ended)")}
+			}
 			kept, err := nm.Keep(cmd.Context(), devices...)
 			for _, device := range kept {
 				fmt.Fprintf(cmd.OutOrStdout(), "the connection of %[1]s is permanent: profile \"nm-cloud-seed %[1]s\"\n", device)

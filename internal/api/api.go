@@ -31,7 +31,8 @@ type Properties struct {
 	LastError                                         string
 	Started, Ended                                    time.Time
 	Steps                                             []Step
-	// Busy is that something goes on which changes them. It is no property.
+	// Busy is that something else than a refresh goes on which changes them. It is no
+	// property.
 	Busy bool
 }
 

@@ -10,10 +10,9 @@ import (
 // calls follows what comes in and goes out on a connection, to know when nobody
 // needs us.
 type calls struct {
-	mu      sync.Mutex
-	open    map[callID]bool // calls without an answer yet
-	latest  time.Time       // when the last call came
-	changed chan struct{}   // conflated: an answer has been sent
+	mu     sync.Mutex
+	open   map[callID]bool // calls without an answer yet, and who wants none and is not heard yet
+	latest time.Time       // when the last call came
 }
 
 type callID struct {
@@ -22,7 +21,7 @@ type callID struct {
 }
 
 func newCalls() *calls {
-	return &calls{open: map[callID]bool{}, latest: time.Now(), changed: make(chan struct{}, 1)}
+	return &calls{open: map[callID]bool{}, latest: time.Now()}
 }
 
 // in is called for each message in its order, before its handler runs.
@@ -33,10 +32,14 @@ func (c *calls) in(m *dbus.Message) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.latest = time.Now()
-	if m.Flags&dbus.FlagNoReplyExpected == 0 {
-		caller, _ := m.Headers[dbus.FieldSender].Value().(string)
-		c.open[callID{caller, m.Serial()}] = true
+	if m.Flags&dbus.FlagNoReplyExpected == 0 || m.Headers[dbus.FieldMember].Value() == "Refresh" {
+		c.open[idOf(m)] = true
 	}
+}
+
+func idOf(call *dbus.Message) callID {
+	caller, _ := call.Headers[dbus.FieldSender].Value().(string)
+	return callID{caller, call.Serial()}
 }
 
 // out is called for each message just before it is sent.
@@ -46,13 +49,15 @@ func (c *calls) out(m *dbus.Message) {
 	}
 	caller, _ := m.Headers[dbus.FieldDestination].Value().(string)
 	serial, _ := m.Headers[dbus.FieldReplySerial].Value().(uint32)
+	c.end(callID{caller, serial})
+}
+
+// end is called for a Refresh that wants no answer, when it has been heard. One that
+// is refused gets an answer all the same.
+func (c *calls) end(call callID) {
 	c.mu.Lock()
-	delete(c.open, callID{caller, serial})
-	c.mu.Unlock()
-	select {
-	case c.changed <- struct{}{}:
-	default:
-	}
+	defer c.mu.Unlock()
+	delete(c.open, call)
 }
 
 // quiet is for how long no call has come, if all have an answer.

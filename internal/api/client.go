@@ -21,22 +21,31 @@ func Refresh(ctx context.Context) (changed []string, err error) {
 // Ask does the same without waiting for what comes of it: only until the service
 // has started, since the bus drops a call to one that starts when its caller goes.
 func Ask(ctx context.Context) error {
-	return withBus(ctx, func(conn *dbus.Conn) error {
-		var runs bool
-		if err := conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.NameHasOwner", 0, Name).Store(&runs); err != nil {
-			return err
-		}
-		if !runs {
-			if err := conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.StartServiceByName", 0, Name, uint32(0)).Err; err != nil {
+	return withBus(ctx, func(conn *dbus.Conn) error { return ask(ctx, conn) })
+}
+
+// ask calls a process and not the name, which the process may just be giving back. The
+// call has got through if it still had the name afterwards: the bus keeps the order.
+func ask(ctx context.Context, conn *dbus.Conn) error {
+	bus := func(method string, args ...any) *dbus.Call {
+		return conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus."+method, 0, args...)
+	}
+	for ctx.Err() == nil {
+		var before, after string
+		if bus("GetNameOwner", Name).Store(&before) != nil {
+			if err := bus("StartServiceByName", Name, uint32(0)).Err; err != nil {
 				return err
 			}
+			continue
 		}
-		if err := conn.Object(Name, Path).CallWithContext(ctx, Interface+".Refresh", dbus.FlagNoReplyExpected).Err; err != nil {
+		if err := conn.Object(before, Path).CallWithContext(ctx, Interface+".Refresh", dbus.FlagNoReplyExpected).Err; err != nil {
 			return err
 		}
-		// It has got through when the bus has answered what came after it.
-		return conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetId", 0).Err
-	})
+		if bus("GetNameOwner", Name).Store(&after) == nil && after == before {
+			return nil
+		}
+	}
+	return ctx.Err()
 }
 
 func withBus(ctx context.Context, do func(*dbus.Conn) error) error {

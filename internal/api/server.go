@@ -24,6 +24,9 @@ type Server struct {
 	Refresh func(context.Context) (changed []string, err error)
 	// Ready is called when the name is ours.
 	Ready func()
+	// Leaving is called before the name is given back: whoever calls then needs
+	// another process.
+	Leaving func()
 	// Idle is after how long without a call the server ends, if nothing goes on.
 	Idle time.Duration
 }
@@ -41,6 +44,9 @@ func (e *Error) Unwrap() error { return e.Err }
 const (
 	lookEvery = 100 * time.Millisecond
 	callLimit = 5 * time.Second // of a call to the bus itself
+	// leaveLimit is more than a Refresh takes, which may have come at the last moment.
+	leaveLimit = 25 * time.Second
+	leaveLook  = 5 * time.Millisecond
 )
 
 // Run serves until nobody has called for a while, or the context ends. Calls that
@@ -56,7 +62,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	defer conn.Close()
 	shared := &sharing{life: ctx, fetch: s.Refresh}
-	object := &object{Server: s, conn: conn, sharing: shared}
+	object := &object{Server: s, conn: conn, calls: calls, sharing: shared}
 	if err := object.export(); err != nil {
 		return fmt.Errorf("cannot serve %s: %w", Name, err)
 	}
@@ -85,35 +91,46 @@ func (s *Server) Run(ctx context.Context) error {
 			done = answered && quiet >= s.Idle && !now.Busy && !shared.busy()
 		}
 	}
-	return object.leave(calls)
+	return object.leave()
 }
 
 // leave gives the name back, and answers what had come before that: the bus
 // delivers in order, so it has all come when the bus has answered.
-func (o *object) leave(calls *calls) error {
-	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
-	defer cancel()
-	if call := o.conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.ReleaseName", 0, Name); call.Err != nil {
-		return fmt.Errorf("cannot give back the name %s: %w", Name, call.Err)
+func (o *object) leave() error {
+	o.Leaving()
+	if err := o.callBus("ReleaseName", Name); err != nil {
+		return fmt.Errorf("cannot give back the name %s: %w", Name, err)
 	}
+	limit := time.After(leaveLimit)
+	look := time.NewTicker(leaveLook)
+	defer look.Stop()
 	for {
-		if _, answered := calls.quiet(); answered {
+		if _, answered := o.calls.quiet(); answered && !o.sharing.busy() {
 			break
 		}
 		select {
-		case <-ctx.Done():
+		case <-limit:
 			return errors.New("cannot answer all calls in time")
-		case <-calls.changed:
+		case <-o.conn.Context().Done():
+			return errors.New("cannot answer all calls: the connection to the system bus was lost")
+		case <-look.C:
 		}
 	}
 	// The last answer was about to be sent: the bus takes it before this.
-	return o.conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetId", 0).Err
+	return o.callBus("GetId")
+}
+
+func (o *object) callBus(method string, args ...any) error {
+	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
+	defer cancel()
+	return o.conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus."+method, 0, args...).Err
 }
 
 // object is what callers see.
 type object struct {
 	*Server
 	conn    *dbus.Conn
+	calls   *calls
 	sharing *sharing
 }
 
@@ -133,6 +150,7 @@ func document() (string, *dbus.Error) { return policy.Interface, nil }
 func (o *object) refresh(m dbus.Message) ([]string, *dbus.Error) {
 	if m.Flags&dbus.FlagNoReplyExpected != 0 {
 		o.sharing.tell()
+		o.calls.end(idOf(&m))
 		return nil, nil
 	}
 	changed, err := o.sharing.answer()

@@ -73,6 +73,7 @@ type world struct {
 	stop     func()
 	ended    chan error
 	answerer func() ([]string, error)
+	leaving  atomic.Pointer[func()]
 }
 
 // serve runs a server until the test's end.
@@ -84,6 +85,11 @@ func serve(t *testing.T, idle time.Duration) *world {
 	w := &world{is: Properties{State: "ready"}, ready: make(chan struct{}), stop: stop, ended: make(chan error, 1)}
 	w.answer(func() ([]string, error) { return []string{"public-keys", "user-data"}, nil })
 	w.Server = &Server{Log: log, Idle: idle, Look: w.look, Ready: func() { close(w.ready) },
+		Leaving: func() {
+			if f := w.leaving.Load(); f != nil {
+				(*f)()
+			}
+		},
 		Refresh: func(context.Context) ([]string, error) {
 			w.fetches.Add(1)
 			w.mu.Lock()
@@ -390,10 +396,32 @@ func TestLeavesNothingUnanswered(t *testing.T) {
 	}
 }
 
+// Who wants no answer and comes at the last moment is not lost, either.
+func TestToldWhileLeaving(t *testing.T) {
+	bus(t)
+	conn := dial(t)
+	w := serve(t, lookEvery)
+	var done atomic.Bool
+	w.answer(func() ([]string, error) {
+		<-time.After(2 * lookEvery)
+		done.Store(true)
+		return nil, nil
+	})
+	late := func() {
+		if err := ask(t.Context(), conn); err != nil {
+			t.Error(err)
+		}
+	}
+	w.leaving.Store(&late)
+	if err := <-w.ended; err != nil || !done.Load() {
+		t.Errorf("error %v; fetched: %t", err, done.Load())
+	}
+}
+
 func TestServerFails(t *testing.T) {
 	d := bus(t)
 	w := serve(t, time.Minute)
-	second := &Server{Log: w.Log, Look: w.look, Ready: func() {}, Idle: time.Minute}
+	second := &Server{Log: w.Log, Look: w.look, Ready: func() {}, Leaving: func() {}, Idle: time.Minute}
 	if err := second.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "another process has it") {
 		t.Errorf("a second server: %v", err)
 	}
@@ -469,4 +497,39 @@ func TestAsk(t *testing.T) {
 	}
 	<-asked
 	close(release)
+}
+
+// Who gives the name back at that very moment does not count: his next process does.
+func TestAskFollowsTheName(t *testing.T) {
+	d := bus(t)
+	asked := make(chan struct{}, 1)
+	next := dial(t)
+	if err := next.ExportMethodTable(map[string]any{"Refresh": func() *dbus.Error { asked <- struct{}{}; return nil }}, Path, Interface); err != nil {
+		t.Fatal(err)
+	}
+	leaves := dial(t)
+	for _, conn := range []*dbus.Conn{leaves, next} { // which waits for the name
+		if _, err := conn.RequestName(Name, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	conn, err := d.Dial(dbus.WithOutgoingInterceptor(func(m *dbus.Message) {
+		if m.Headers[dbus.FieldMember].Value() == "Refresh" {
+			if _, err := leaves.ReleaseName(Name); err != nil {
+				t.Error(err)
+			}
+		}
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := ask(t.Context(), conn); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-asked:
+	case <-time.After(callLimit):
+		t.Error("who has the name now was not asked")
+	}
 }

@@ -61,11 +61,11 @@ func (s *sharing) tell() {
 	}
 }
 
-// busy says whether a fetch goes on or is to come.
+// busy says whether a fetch goes on or is to come. None comes after the server's end.
 func (s *sharing) busy() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.again || s.last != nil && !s.last.ended()
+	return s.again && s.life.Err() == nil || s.last != nil && !s.last.ended()
 }
 
 func (s *sharing) start() *fetched {

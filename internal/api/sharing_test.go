@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/godbus/dbus/v5"
 )
 
 // counter is a fetch that takes a second, and how often there was one.
@@ -134,4 +136,33 @@ func TestSharedFailure(t *testing.T) {
 		stop()
 		all.Wait()
 	})
+}
+
+// A Refresh that wants no answer is heard all the same before the server ends.
+func TestOpenCalls(t *testing.T) {
+	call := func(member string, flags dbus.Flags) *dbus.Message {
+		return &dbus.Message{Type: dbus.TypeMethodCall, Flags: flags, Headers: map[dbus.HeaderField]dbus.Variant{
+			dbus.FieldMember: dbus.MakeVariant(member), dbus.FieldSender: dbus.MakeVariant(":1.1"),
+		}}
+	}
+	for name, test := range map[string]struct {
+		call *dbus.Message
+		open bool
+	}{
+		"with an answer": {call("Get", 0), true},
+		"without":        {call("Get", dbus.FlagNoReplyExpected), false},
+		"refresh":        {call("Refresh", dbus.FlagNoReplyExpected), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCalls()
+			c.in(test.call)
+			if _, answered := c.quiet(); answered == test.open {
+				t.Errorf("all have been heard: %t", answered)
+			}
+			c.end(idOf(test.call))
+			if _, answered := c.quiet(); !answered {
+				t.Error("still open")
+			}
+		})
+	}
 }

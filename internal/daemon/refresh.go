@@ -54,6 +54,8 @@ func (d *Daemon) Refresh(ctx context.Context) (changed []string, err error) {
 	case !(cloudinit.Files{Root: d.Root}).Done():
 		return nil, fmt.Errorf("%w: cloud-init is still at work (try again when 'cloud-init status --wait' has ended)", ErrBusy)
 	case d.wants():
+		ctx, cancel := context.WithTimeout(ctx, refreshLimit)
+		defer cancel()
 		if err := d.StartUnit(ctx, healUnit); err != nil {
 			return nil, err
 		}

@@ -39,7 +39,10 @@ func (s *scenario) refresh(ctx context.Context) (r refreshed) {
 	log.SetOutput(io.MultiWriter(s.Output(), &said))
 	cfg := config.Default()
 	cfg.Platform = config.PlatformCloudStack
-	d := daemon.Daemon{Log: log, Config: cfg, Notify: func(string) {}, StartUnit: func(_ context.Context, name string) error {
+	d := daemon.Daemon{Log: log, Config: cfg, Notify: func(string) {}, StartUnit: func(ctx context.Context, name string) error {
+		if _, limited := ctx.Deadline(); !limited {
+			s.Error("a unit may start for ever")
+		}
 		r.started = append(r.started, name)
 		return nil
 	}}
