@@ -59,8 +59,9 @@ org.nmcloudseed1. It ends by itself when nobody has for a while.`,
 	}
 }
 
-// look is the state as the D-Bus API has it. A refresh is the server's own, who knows
-// when it ends even if the state could not be written.
+// look is the state as the D-Bus API has it. The server stays while the service's run
+// goes on, which is soon over. A wait for the virtual router may take days, and a
+// refresh is its own: it knows when that ends, even if the state cannot be written.
 func look() api.Properties {
 	s, err := daemon.ReadState("")
 	if errors.Is(err, fs.ErrNotExist) {
@@ -69,7 +70,7 @@ func look() api.Properties {
 	if err != nil {
 		return api.Properties{State: "none", Text: err.Error(), LastError: err.Error()}
 	}
-	p := api.Properties{State: string(s.Phase), Text: s.Text, LastError: s.Error, Started: s.Started, Busy: s.Booting()}
+	p := api.Properties{State: string(s.Phase), Text: s.Text, LastError: s.Error, Started: s.Started, Busy: s.Ended == nil}
 	if i := s.Instance; i != nil {
 		p.InstanceID, p.Device, p.SeedPath, p.From, p.FetchedAt = i.ID, i.Device, i.Seed, i.Source, i.Fetched
 		p.VirtualRouter = i.Server.String()

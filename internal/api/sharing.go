@@ -41,23 +41,31 @@ func (s *sharing) answer() ([]string, error) {
 	return f.changed, f.err
 }
 
-// tell does not wait for an answer: somebody has seen a reason for a fetch, and one
-// that has ended did not know of it.
+// tell does not wait for an answer: somebody has seen a reason for a fetch, of which
+// one that has begun may not know.
 func (s *sharing) tell() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch f := s.last; {
 	case f == nil || f.ended() && time.Since(f.end) >= calm:
 		s.start()
-	case f.ended() && !s.again:
+	case !s.again:
 		s.again = true
-		time.AfterFunc(time.Until(f.end.Add(calm)), func() {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			if s.again = false; s.last.ended() {
-				s.start()
-			}
-		})
+		go s.startAfter(f)
+	}
+}
+
+// startAfter starts a fetch after the calm that follows another one.
+func (s *sharing) startAfter(f *fetched) {
+	<-f.done
+	select {
+	case <-s.life.Done():
+	case <-time.After(time.Until(f.end.Add(calm))):
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.again = false; s.last.ended() {
+		s.start()
 	}
 }
 

@@ -102,6 +102,26 @@ func TestToldInTheCalm(t *testing.T) {
 	})
 }
 
+// A fetch that goes on may not know of the reason, either.
+func TestToldMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, count := counter(t)
+		s.tell()
+		synctest.Wait()
+		for range 100 {
+			s.tell()
+		}
+		time.Sleep(time.Second + calm - time.Millisecond)
+		if count() != 1 || !s.busy() {
+			t.Errorf("before the calm is over: %d fetches, busy: %t", count(), s.busy())
+		}
+		time.Sleep(2 * time.Second)
+		if count() != 2 || s.busy() {
+			t.Errorf("in the end: %d fetches, busy: %t", count(), s.busy())
+		}
+	})
+}
+
 // A refusal is nobody else's: what was refused may be possible a moment later.
 func TestRefusalIsNotShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

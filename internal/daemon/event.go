@@ -9,10 +9,11 @@ import (
 
 // Concerned says why the virtual router is to be asked again when NetworkManager
 // has got a lease, empty if it is not: then the run or the wait that goes on
-// follows NetworkManager itself, or nothing has changed.
+// follows NetworkManager itself, or nothing has changed. A refresh that goes on may be
+// too late for it.
 func Concerned(root string, l lease.Lease) (reason string) {
 	s, err := ReadState(root)
-	if err != nil || s.Busy() {
+	if err != nil || s.Ended == nil || s.Healing != nil {
 		return ""
 	}
 	_, err = os.Lstat(filepath.Join(root, wantingPath))

@@ -58,7 +58,7 @@ func TestConcernedWhileBusy(t *testing.T) {
 		"under way":     {State{Phase: Leasing, Process: thisProcess()}, false},
 		"healing":       {State{Phase: Failed, Ended: &now, Healing: &Healing{Process: thisProcess()}}, false},
 		"heal killed":   {State{Phase: Failed, Ended: &now, Healing: &Healing{Process: process{1 << 22, "1"}}}, true},
-		"refreshing":    {State{Phase: Failed, Ended: &now, Refresh: &Refresh{Process: thisProcess()}}, false},
+		"refreshing":    {State{Phase: Failed, Ended: &now, Refresh: &Refresh{Process: thisProcess()}}, true},
 		"refreshed":     {State{Phase: Failed, Ended: &now, Refresh: &Refresh{Ended: &now}}, true},
 		"refresh death": {State{Phase: Failed, Ended: &now, Refresh: &Refresh{Process: process{1 << 22, "1"}}}, true},
 	} {

@@ -152,10 +152,7 @@ func (s *State) text() string {
 func (s *State) refreshing() bool { return s.Refresh != nil && s.Refresh.Ended == nil }
 
 // Busy says whether anything goes on that changes the state.
-func (s *State) Busy() bool { return s.Booting() || s.refreshing() }
-
-// Booting says whether the run or the wait for the virtual router goes on.
-func (s *State) Booting() bool { return s.Ended == nil || s.Healing != nil }
+func (s *State) Busy() bool { return s.Ended == nil || s.Healing != nil || s.refreshing() }
 
 func (s *State) step(name string) {
 	s.Steps = append(s.Steps, Step{name, float64(time.Since(s.Started).Microseconds()) / 1000})
