@@ -136,7 +136,7 @@ func (s *scene) examine(t *testing.T, generated bool) Report {
 			}
 			return s.password
 		},
-		Now:       func() time.Time { return booted.Add(2 * time.Hour) }, Booted: booted, Root: s.root,
+		Now: func() time.Time { return booted.Add(2 * time.Hour) }, Booted: booted, Root: s.root,
 	}
 	var r Report
 	look := func() { r = examineSystem(t.Context(), root, w) }
