@@ -46,7 +46,7 @@ var ErrOtherVM = errors.New("another VM's data")
 // lists the answers in the order of preference. Nothing else is asked for.
 func (f *Fetcher) Survey(ctx context.Context, view lease.View) []Finding {
 	found := survey(ctx, rank(view.Leases), f.Port, func(ctx context.Context, c *client, is *Finding) {
-		body, err := c.get(ctx, is.Server, indexPath+"instance-id", maxLeaf, surveyTime)
+		body, err := c.get(ctx, is.Server, indexPath+"instance-id", maxLeaf, probeTimeout)
 		if err == nil {
 			is.ID, err = instanceID(body)
 		}
@@ -76,7 +76,7 @@ func take(found []Finding) {
 // bad_request: it neither gives a password away nor forgets one.
 func SurveyPasswords(ctx context.Context, l lease.Lease, port uint16) []Finding {
 	found := survey(ctx, []lease.Lease{l}, cmp.Or(port, passwordPort), func(ctx context.Context, c *client, is *Finding) {
-		body, header, err := c.ask(ctx, is.Server, "/", http.Header{}, maxPassword, surveyTime)
+		body, header, err := c.ask(ctx, is.Server, "/", http.Header{}, maxPassword, probeTimeout)
 		if err == nil && (!isPasswordServer(header) || strings.TrimSpace(string(body)) != "bad_request") {
 			err = errForeignServer
 		}

@@ -48,8 +48,8 @@ func System(ctx context.Context, w World) Report { return examineSystem(ctx, "",
 // examineSystem is System with its files below a directory.
 func examineSystem(ctx context.Context, dir string, w World) Report {
 	r := Report{Root: "/"}
-	conf, _ := config.Load(dir) // what is wrong with it, a check says
-	m := &machine{image: &image{dir: dir, files: cloudinit.Files{Root: dir}}, world: w, firmware: cloudstack.ReadPlatform(dir)}
+	conf, confErr := config.Load(dir)
+	m := &machine{image: &image{dir: dir, files: cloudinit.Files{Root: dir}, confErr: confErr}, world: w, firmware: cloudstack.ReadPlatform(dir)}
 	if m.platform, m.cautions = daemon.Recognize(dir, conf); m.platform.By == "" {
 		r.Checks, r.end = examine([]step{{"platform.cloudstack", m.cloudStack, nil}}), "Not a CloudStack VM: nm-cloud-seed does nothing here, and nothing else was looked at."
 		return r

@@ -130,8 +130,13 @@ func (s *scene) examine(t *testing.T, generated bool) Report {
 			}
 			return s.routers
 		},
-		Passwords: func(context.Context, lease.Lease) []cloudstack.Finding { return s.password },
-		Now:       func() time.Time { return booted.Add(2 * time.Hour) }, Booted: booted, Root: s.root,
+		Passwords: func(context.Context, lease.Lease) []cloudstack.Finding {
+			if strings.Contains(s.files["etc/nm-cloud-seed.conf"], "password=no") {
+				t.Error("the password server is asked, against password=no")
+			}
+			return s.password
+		},
+		Now: func() time.Time { return booted.Add(2 * time.Hour) }, Booted: booted, Root: s.root,
 	}
 	var r Report
 	look := func() { r = examineSystem(t.Context(), root, w) }

@@ -21,15 +21,28 @@ func (m *machine) cloudStack() Check {
 			c = c.with(m.platform.Off)
 		}
 	}
-	if !m.world.Root && m.platform.By == "" && m.firmware.Silent() {
-		conf, _ := m.files.Config()
-		for _, note := range conf.Notes {
-			if strings.Contains(note, fs.ErrPermission.Error()) {
-				c = c.with(note + ": only root can tell what it says")
-			}
-		}
+	if !m.world.Root && m.platform.By == "" {
+		c = c.with(m.hidden()...)
 	}
 	return c.with(m.cautions...)
+}
+
+// hidden are the files with a word on the platform that only root can read.
+func (m *machine) hidden() (files []string) {
+	var notes []string
+	if m.confErr != nil {
+		notes = strings.Split(m.shown(m.confErr.Error()), "\n")
+	}
+	if m.firmware.Silent() {
+		conf, _ := m.files.Config()
+		notes = append(notes, conf.Notes...)
+	}
+	for _, note := range notes {
+		if strings.Contains(note, fs.ErrPermission.Error()) {
+			files = append(files, note+": only root can tell what it says")
+		}
+	}
+	return files
 }
 
 // overrule says how to tell that it is a CloudStack VM.
