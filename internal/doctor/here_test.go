@@ -241,6 +241,20 @@ var here = []struct {
 		skip("this-boot.seed", "this-boot.service"),
 		{"this-boot.datasource", Skipped, "none, as this-boot.service failed: cloud-init set the VM up without CloudStack's data", nil, ""},
 	}},
+	{"the virtual router is back, and nobody waits for it", func(s *scene) {
+		s.failed("no instance metadata before the deadline")
+		s.files["run/nm-cloud-seed/wanting"] = ""
+		s.files["run/nm-cloud-seed/status.json"] = status(`"phase":"failed","text":"x","error":"no instance metadata before the deadline"`)
+	}, []Check{
+		{"this-boot.service", Problem, "no instance metadata before the deadline", nil, "the virtual router answers now: nm-cloud-seed refresh, and see nm-cloud-seed status --watch"},
+		skip("this-boot.seed", "this-boot.service"),
+		{"this-boot.datasource", Skipped, "none, as this-boot.service failed: cloud-init set the VM up without CloudStack's data", nil, ""},
+	}},
+	{"a refresh has failed", func(s *scene) {
+		s.files["run/nm-cloud-seed/status.json"] = status(`"phase":"ready","text":"` + fetchedText + `","refresh":{"text":"no virtual router","error":"no virtual router","started":"2026-11-26T10:00:00Z","ended":"2026-11-26T10:00:20Z"},` + seeded)
+	}, []Check{
+		{"this-boot.service", OK, fetchedText, []string{"refresh: no virtual router"}, ""},
+	}},
 	{"it came too late", func(s *scene) {
 		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":"DataSourceNone"}}`
 		s.files["run/nm-cloud-seed/status.json"] = status(`"phase":"failed","text":"x","error":"the data is there now, and counts from the next boot on",` + seeded)

@@ -48,6 +48,8 @@ func (m *machine) tryAgain() string {
 	switch {
 	case m.state.Healing != nil:
 		return "see to what is wrong above; then it goes on by itself: nm-cloud-seed status --watch"
+	case m.routerHas() != "" && m.exists("run/nm-cloud-seed/wanting"):
+		return "the virtual router answers now: nm-cloud-seed refresh, and see nm-cloud-seed status --watch"
 	case m.routerHas() != "":
 		return "the virtual router answers now: reboot"
 	}
@@ -63,6 +65,9 @@ func (m *machine) aftermath() (items []string) {
 	}
 	if m.state.Healing != nil {
 		add("healing", m.state.Healing.Text)
+	}
+	if m.state.Refresh != nil {
+		add("refresh", m.state.Refresh.Text)
 	}
 	add("password", m.state.Password)
 	add("SSH keys", m.state.SSHKeys)

@@ -16,6 +16,7 @@ var served = []check{
 	{"D-Bus API", readable},
 	{"D-Bus API's Refresh", refreshes},
 	{"D-Bus storm", oneFetch},
+	{"storms of events", fewFetches},
 	{"D-Bus API's end", busEnds},
 }
 
@@ -59,16 +60,38 @@ func oneFetch(r *report) error {
 	if text := r.text("dbus/storm"); !strings.HasPrefix(text, "1000 of 1000\n") {
 		return fmt.Errorf("the storm: %s %s", brief(text), brief(r.text("dbus/storm.stderr")))
 	}
-	crawls := 0
-	for _, request := range r.outcome.Requests {
-		if strings.Contains(request, " GET /latest/user-data ") {
-			crawls++
-		}
-	}
-	if crawls != 4 {
+	if crawls, _ := r.crawls(); crawls != 4 {
 		return fmt.Errorf("the virtual router was asked %d times, not 4", crawls)
 	}
 	return nil
+}
+
+// fewFetches: of two hundred events with a reason, one fetch each two seconds, and one
+// after the last of them.
+func fewFetches(r *report) error {
+	const event = "asking the virtual router again: the lease of eth0 is from another DHCP server: 10.1.1.9"
+	if asked := strings.Count(r.text("dbus/events"), event); asked != 200 {
+		return fmt.Errorf("the hook has asked %d times, not 200: %s", asked, brief(r.text("dbus/events")))
+	}
+	if _, crawls := r.crawls(); crawls < 2 || crawls > 20 {
+		return fmt.Errorf("the virtual router was asked %d times", crawls)
+	}
+	return nil
+}
+
+// crawls is how often the virtual router was asked for all, before boot-api's marker
+// and after it.
+func (r *report) crawls() (before, after int) {
+	count := &before
+	for _, request := range r.outcome.Requests {
+		switch {
+		case strings.Contains(request, " GET /marker "):
+			count = &after
+		case strings.Contains(request, " GET /latest/user-data "):
+			*count++
+		}
+	}
+	return before, after
 }
 
 func busEnds(r *report) error {

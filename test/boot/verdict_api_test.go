@@ -11,13 +11,17 @@ import (
 // Each verdict on the D-Bus API and the hook finds what it is there for.
 func TestServedVerdicts(t *testing.T) {
 	t.Parallel()
-	asked := func(times int) string {
-		o := outcome{Requests: slices.Repeat([]string{"11:00:00.000 :80 GET /latest/user-data 200"}, times)}
+	asked := func(before, after int) string {
+		crawl := []string{"11:00:00.000 :80 GET /latest/user-data 200"}
+		o := outcome{Requests: slices.Concat(slices.Repeat(crawl, before), []string{"11:00:00.000 :80 GET /marker 404"}, slices.Repeat(crawl, after))}
 		text, err := json.Marshal(o)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return string(text)
+	}
+	events := func(times int) string {
+		return strings.Repeat("nm-cloud-seed: asking the virtual router again: the lease of eth0 is from another DHCP server: 10.1.1.9\n", times)
 	}
 	const members = ".Refresh .Steps .FetchedAt .PropertiesChanged\n"
 	right := map[string]string{
@@ -25,7 +29,7 @@ func TestServedVerdicts(t *testing.T) {
 		"dbus/nobody-Source": `s "virtual router"`, "dbus/introspect": members, "dbus/nobody-introspect": members,
 		"dbus/nobody-refresh.stderr": "Call failed: Access denied\nexit status 1\n", "dbus/nobody-command.stderr": "only root may\nexit status 1\n",
 		"dbus/nobody-name.stderr": "Call failed\nexit status 1\n", "dbus/refresh": "as 0\n", "dbus/command": `{"changed":[]}`,
-		"dbus/storm": "1000 of 1000\nwithin 1s\n", outcomeFile: asked(4), "dbus/unit": "Result=success\nSubState=dead\n", "dbus/resident": "",
+		"dbus/storm": "1000 of 1000\nwithin 1s\n", outcomeFile: asked(4, 3), "dbus/events": events(200), "dbus/unit": "Result=success\nSubState=dead\n", "dbus/resident": "",
 	}
 	for check, changes := range map[string][]map[string]string{
 		"D-Bus API": {
@@ -36,8 +40,9 @@ func TestServedVerdicts(t *testing.T) {
 			{"dbus/nobody-refresh.stderr": absent}, {"dbus/nobody-refresh.stderr": "Call failed: Busy\nexit status 1\n"}, {"dbus/nobody-name.stderr": absent},
 			{"dbus/nobody-command.stderr": "it hangs\nexit status 124\n"}, {"dbus/refresh": "as 1 \"token\"\n"}, {"dbus/command": absent},
 		},
-		"D-Bus storm":     {{"dbus/storm": "999 of 1000\n"}, {"dbus/storm": absent}, {outcomeFile: asked(5)}, {outcomeFile: asked(3)}},
-		"D-Bus API's end": {{"dbus/unit": "Result=success\nSubState=running\n"}, {"dbus/unit": "Result=exit-code\nSubState=dead\n"}, {"dbus/unit": absent}, {"dbus/resident": "nm-cloud-seed bus \n"}},
+		"D-Bus storm":      {{"dbus/storm": "999 of 1000\n"}, {"dbus/storm": absent}, {outcomeFile: asked(5, 3)}, {outcomeFile: asked(3, 3)}},
+		"storms of events": {{outcomeFile: asked(4, 1)}, {outcomeFile: asked(4, 21)}, {"dbus/events": events(199)}, {"dbus/events": absent}},
+		"D-Bus API's end":  {{"dbus/unit": "Result=success\nSubState=running\n"}, {"dbus/unit": "Result=exit-code\nSubState=dead\n"}, {"dbus/unit": absent}, {"dbus/resident": "nm-cloud-seed bus \n"}},
 	} {
 		if got := wrong(sample(t, "good", right), served); len(got) > 0 {
 			t.Fatalf("%q found something", got)
