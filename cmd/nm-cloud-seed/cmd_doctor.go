@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -28,7 +29,12 @@ before it is uploaded. No program of the image is run.
 Exit status: 0 all is well (there may be warnings), 1 there are problems,
 2 there is no image to look at.`,
 		Example: "  nm-cloud-seed doctor\n  nm-cloud-seed doctor --root /mnt",
-		Args:    cobra.NoArgs,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("doctor takes no argument (for an image: nm-cloud-seed doctor --root %s)", args[0])
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			report, err := diagnose(cmd, root)
 			if err != nil {

@@ -28,8 +28,9 @@ func fetchCommand() *cobra.Command {
 		Use:   "fetch DIRECTORY",
 		Short: "Fetch the instance metadata into a directory, touching nothing else",
 		Long: `Fetch does once what the service does at boot, but writes meta-data and
-user-data into DIRECTORY, for their owner only, and leaves cloud-init alone. It does not ask whether the machine is on CloudStack, and never asks the
-password server. A temporary connection of its own is taken down at the end.
+user-data into DIRECTORY, for their owner only, and leaves cloud-init alone. It
+does not ask whether the machine is on CloudStack, and never asks the password
+server. A temporary connection of its own is taken down at the end.
 
 Activating a connection takes root; reading the lease of an active one does not.`,
 		Example: "  nm-cloud-seed fetch /root/seed\n  nm-cloud-seed fetch --user-data /root/seed | less",

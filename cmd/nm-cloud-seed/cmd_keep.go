@@ -25,7 +25,7 @@ Not while the service is still at work: that may be about to let the connection 
 			s, err := daemon.ReadState("")
 			if err == nil && s.Healing != nil {
 				return exit{exitFailed, errors.New("cannot keep a connection while the virtual router is waited for: " +
-					"it may yet go by itself (systemctl stop nm-cloud-seed-heal ends that)")}
+					"it may yet go by itself (try again when 'nm-cloud-seed status --watch' has ended)")}
 			}
 			if err == nil && s.Ended == nil {
 				return exit{exitFailed, errors.New("cannot keep a connection while the service is at work: " +

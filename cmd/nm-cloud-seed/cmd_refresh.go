@@ -32,6 +32,9 @@ Exit status: 0 done, 1 failed, 3 something goes on already, 4 there is nothing t
 refresh.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, err := daemon.ReadState(""); err != nil { // anybody may know that
+				return unknown(err)
+			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), refreshWait)
 			defer cancel()
 			p := newProgress(cmd.ErrOrStderr())

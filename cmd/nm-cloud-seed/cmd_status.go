@@ -50,15 +50,25 @@ Exit status: 0 the seed is in place or there was nothing to do, 1 it failed,
 func unknown(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		text := "the service has not run since the system started"
-		cfg, _ := config.Load("") // the service says what is wrong with it
-		if cfg.Ordering == config.OrderingOff {
-			text += ": switched off in the configuration (ordering=off)"
-		} else if reason, _ := daemon.NothingToDo("", cfg); reason != "" {
+		if reason := whyNot(); reason != "" {
 			text += ": " + reason
 		}
 		return exit{exitUnknown, errors.New(text)}
 	}
 	return exit{exitFailed, err}
+}
+
+// whyNot is why the service does not run at all, empty if it does.
+func whyNot() string {
+	cfg, mistakes := config.Load("")
+	reason, _ := daemon.NothingToDo("", cfg)
+	if cfg.Ordering == config.OrderingOff {
+		reason = "switched off in the configuration (ordering=off)"
+	}
+	if reason != "" && mistakes != nil { // which the service would say
+		reason += "; there are mistakes in the configuration: " + mistakes.Error()
+	}
+	return reason
 }
 
 // verdict is the exit status that a state stands for.

@@ -85,7 +85,8 @@ network is run by NetworkManager. Early in boot it gets a lease through
 NetworkManager, finds CloudStack's virtual router in it, fetches the instance
 metadata and lays it in cloud-init's seed directory.
 
-Exit status: 0 done, 1 failed, 2 wrong usage or configuration.`,
+Exit status: 0 done, 1 failed, 2 wrong usage or configuration; some commands have
+3 (still under way) and 4 (has not run since the system started).`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}

@@ -35,7 +35,7 @@ func newProgress(w io.Writer) *progress {
 // columns is the width of a terminal; 0: it is none.
 func columns(w io.Writer) int {
 	f, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
+	if !ok || !term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
 		return 0
 	}
 	if width, _, _ := term.GetSize(int(f.Fd())); width > 0 {

@@ -17,8 +17,8 @@ import (
 // lookAt is how often a state is looked at: it is a small file in memory.
 const lookAt = 100 * time.Millisecond
 
-// watchStatus shows the state until the run has ended, and nothing is healed or refreshed. A state
-// that is not there yet is waited for.
+// watchStatus shows the state until the run has ended, and nothing is healed or
+// refreshed. A state that is not there yet is waited for, if it is to come.
 func watchStatus(ctx context.Context, w io.Writer, asJSON bool) error {
 	show, end := each(w, printStatus), func() error { return nil }
 	switch {
@@ -40,7 +40,7 @@ func watchStatus(ctx context.Context, w io.Writer, asJSON bool) error {
 		if err := show(s, err == nil, over); err != nil {
 			return exit{exitFailed, err}
 		}
-		if over {
+		if over || err != nil && whyNot() != "" { // it never comes
 			return verdict
 		}
 		select {

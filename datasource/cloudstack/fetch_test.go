@@ -32,7 +32,7 @@ func TestFetch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	origin := datasource.Origin{Server: l.addr(0), Role: "DHCP server", Device: "lo", Index: 1, Router: l.addr(0), Domain: "cs1.example"}
+	origin := datasource.Origin{Server: l.addr(0), Role: "DHCP server", Device: "lo", Index: 1, DHCP: l.addr(0), Router: l.addr(0), Domain: "cs1.example"}
 	want := &datasource.Instance{ID: vmID, Metadata: values(vm), UserData: vm.UserData, Origin: origin}
 	if diff := cmp.Diff(want, inst, addresses); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

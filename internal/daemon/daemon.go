@@ -105,6 +105,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		if from, err = d.fromLastBoot(err); from == nil {
 			return fail(err)
 		}
+		d.tell(func(s *State) { s.step("no virtual router") })
 	}
 
 	// 7. The seed, for cloud-init's network stage, which waits for us. With READY,

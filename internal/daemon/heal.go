@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/cloudinit"
@@ -39,7 +40,11 @@ func (d *Daemon) Heal(ctx context.Context) error {
 	d.state.resume()
 	kept := d.state.Kept // is ours again, for the time being
 	d.tell(func(s *State) {
-		s.step("waiting for the virtual router")
+		const waiting = "waiting for the virtual router"
+		if before := slices.IndexFunc(s.Steps, func(step Step) bool { return step.Name == waiting }); before >= 0 {
+			s.Steps = s.Steps[:before] // of a wait that somebody has ended
+		}
+		s.step(waiting)
 		s.Kept, s.Healing = nil, &Healing{Text: "waiting for the virtual router", Process: thisProcess()}
 	})
 	defer d.tell(func(s *State) { s.Healing, s.Temporary = nil, nil })
@@ -48,9 +53,9 @@ func (d *Daemon) Heal(ctx context.Context) error {
 	job.Patient = true
 	inst, networks, err := job.Fetch(ctx)
 	defer networks.Close()
-	if err != nil {
-		d.tell(func(s *State) { s.Kept = kept })
-		return nil // stopped: there is no deadline
+	if err != nil { // stopped: there is no deadline. Nobody follows the devices any more.
+		d.tell(func(s *State) { s.Kept, s.Devices = kept, nil })
+		return nil
 	}
 	from := fromVR(inst)
 	if err := d.seed(inst); err != nil {

@@ -21,7 +21,7 @@ import (
 const lockPath = RunDir + "/private/lock"
 
 // ErrRunning is that another run goes on.
-var ErrRunning = errors.New("nm-cloud-seed is running already (see nm-cloud-seed status; 'systemctl stop nm-cloud-seed-heal' ends a wait for the virtual router)")
+var ErrRunning = errors.New("nm-cloud-seed is at work already: it goes on by itself (see nm-cloud-seed status --watch)")
 
 func lock(root string) (unlock func(), err error) {
 	path := filepath.Join(root, lockPath)

@@ -57,7 +57,7 @@ func (d *Daemon) Refresh(ctx context.Context) (changed []string, err error) {
 		ctx, cancel := context.WithTimeout(ctx, refreshLimit)
 		defer cancel()
 		if err := d.StartUnit(ctx, healUnit); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: %w", ErrBusy, err)
 		}
 		return nil, fmt.Errorf("%w: this boot has no data from the virtual router yet, and %s waits for it (see nm-cloud-seed status --watch)", ErrBusy, healUnit)
 	case d.state.Instance == nil:

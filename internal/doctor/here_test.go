@@ -62,13 +62,16 @@ var here = []struct {
 	// cloud-init.
 	{"cloud-init disabled on the kernel command line", func(s *scene) { s.files["proc/cmdline"] = "cloud-init=disabled\n" }, []Check{
 		{"cloud-init.enabled", Problem, "cloud-init=disabled on the kernel command line", nil, "take that word out of the kernel command line, and reboot"},
+		skip("this-boot.cloud-init", "cloud-init.enabled"), skip("this-boot.datasource", "this-boot.cloud-init"),
 	}},
 	{"cloud-init disabled by a file", func(s *scene) { s.files["etc/cloud/cloud-init.disabled"] = "" }, []Check{
 		{"cloud-init.enabled", Problem, "/etc/cloud/cloud-init.disabled exists", nil, "rm /etc/cloud/cloud-init.disabled"},
+		skip("this-boot.cloud-init", "cloud-init.enabled"), skip("this-boot.datasource", "this-boot.cloud-init"),
 	}},
 	{"no datasource by ds-identify", func(s *scene) { s.files["run/cloud-init/disabled"] = "" }, []Check{
 		{"cloud-init.enabled", Problem, "in this boot its generator (ds-identify) found no datasource, so that it did not start (/run/cloud-init/disabled)", nil,
 			`write exactly "datasource_list: [ CloudStack ]" to /etc/cloud/cloud.cfg.d/90-cloudstack.cfg, and reboot`},
+		skip("this-boot.cloud-init", "cloud-init.enabled"), skip("this-boot.datasource", "this-boot.cloud-init"),
 	}},
 	{"a longer list, on KVM", func(s *scene) { s.files["etc/cloud/cloud.cfg"] = "datasource_list: [ CloudStack, None ]\n" }, []Check{
 		{"cloud-init.datasources", OK, "CloudStack is found by its firmware", nil, ""},
@@ -330,6 +333,16 @@ var here = []struct {
 		{"this-boot.cloud-init", Problem, "these stages failed: network", nil, "see /var/log/cloud-init.log, and cloud-init status --long"},
 		skip("this-boot.datasource", "this-boot.cloud-init"),
 	}},
+	{"stages failed, as the service did", func(s *scene) {
+		s.failed("no instance metadata before the deadline")
+		s.files["run/nm-cloud-seed/status.json"] = status(`"phase":"failed","text":"x","error":"no instance metadata before the deadline"`)
+		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":null,"init":{"errors":["SECRET"]}}}`
+	}, []Check{
+		{"this-boot.service", Problem, "no instance metadata before the deadline", nil, "the virtual router answers now: reboot"},
+		skip("this-boot.seed", "this-boot.service"),
+		{"this-boot.cloud-init", Skipped, "these stages failed for lack of data, see this-boot.service: network", nil, ""},
+		skip("this-boot.datasource", "this-boot.cloud-init"),
+	}},
 	{"it has not taken the seed", func(s *scene) {
 		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":"DataSourceNone"}}`
 	}, []Check{
@@ -353,6 +366,24 @@ func TestHere(t *testing.T) {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestMistakes: what may have been meant to say that it is a CloudStack VM is shown.
+func TestMistakes(t *testing.T) {
+	for _, root := range []bool{true, false} {
+		s := healthy()
+		s.root = root
+		s.files["sys/class/dmi/id/product_name"] = "VMware7,1\n"
+		s.files["etc/cloud/cloud.cfg"] = "x: y\n"
+		s.files["etc/nm-cloud-seed.conf"] = "[main]\nplatfrom=cloudstack\n"
+		r := s.examine(t, false)
+		if c := r.Checks[0]; len(r.Checks) != 1 || c.State != Problem || !strings.Contains(strings.Join(c.Items, "\n"), `/etc/nm-cloud-seed.conf:2: unknown key "platfrom"`) {
+			t.Errorf("root: %v: %+v", root, r.Checks)
+		}
+		if s.asked > 0 {
+			t.Error("somebody was asked")
+		}
 	}
 }
 

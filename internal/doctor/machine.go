@@ -123,7 +123,7 @@ func (m *machine) steps() []step {
 		{"virtual-router.passwords", m.passwords, needs(router)},
 		{"this-boot.service", m.service, needs(written)},
 		{"this-boot.seed", m.seed, needs("this-boot.service")},
-		{"this-boot.cloud-init", m.stages, needs(cloudInit)},
+		{"this-boot.cloud-init", m.stages, needs("cloud-init.enabled")},
 		{"this-boot.datasource", m.datasource, needs("this-boot.cloud-init")},
 	}
 	if !m.world.Root {

@@ -23,6 +23,8 @@ func (m *machine) stages() Check {
 		return problem("cloud-init has not run since the system started", "systemctl status cloud-init.target cloud-init-local.service")
 	case m.bootErr != nil:
 		return problem(m.bootErr.Error(), "cloud-init status --long; a reboot writes the file anew")
+	case len(b.Broken) > 0 && m.stateErr == nil && m.state.Phase == daemon.Failed:
+		return Check{State: Skipped, Detail: "these stages failed for lack of data, see this-boot.service: " + strings.Join(b.Broken, ", ")}
 	case len(b.Broken) > 0:
 		c := problem("these stages failed: "+strings.Join(b.Broken, ", "), "see "+cloudLog+", and cloud-init status --long")
 		return c.with(b.Failed...)

@@ -21,8 +21,15 @@ func (m *machine) cloudStack() Check {
 			c = c.with(m.platform.Off)
 		}
 	}
-	if !m.world.Root && m.platform.By == "" {
-		c = c.with(m.hidden()...)
+	if m.platform.By == "" {
+		hidden := m.hidden()
+		if m.confErr != nil && (m.world.Root || len(hidden) == 0) { // the word may be in what cannot be read
+			c.State, c.Fix = Problem, "mend the configuration, which may have meant to say so"
+			c = c.with(strings.Split(m.shown(m.confErr.Error()), "\n")...)
+		}
+		if !m.world.Root {
+			c = c.with(hidden...)
+		}
 	}
 	return c.with(m.cautions...)
 }

@@ -36,7 +36,11 @@ func (m *machine) run() Check {
 		}
 		return ok(m.state.Text)
 	case daemon.Failed, daemon.Stopped:
-		return problem(cmp.Or(m.state.Error, m.state.Text), m.tryAgain())
+		c := problem(cmp.Or(m.state.Error, m.state.Text), m.tryAgain())
+		if m.routerHas() == "" { // what is wrong now is a check of its own
+			c.State, c.Detail = Skipped, "failed, for a reason that is still there, see above: "+c.Detail
+		}
+		return c
 	case daemon.Idle:
 		return info(m.state.Text)
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -66,6 +67,13 @@ func (s *scenario) from(o outcome, source, text string) {
 	}
 }
 
+func names(steps []daemon.Step) (all []string) {
+	for _, step := range steps {
+		all = append(all, step.Name)
+	}
+	return all
+}
+
 // A boot from the copy takes 15 s longer, and when the VR is back, there is a new
 // one for the next.
 func TestVirtualRouterDownAtReboot(t *testing.T) {
@@ -86,6 +94,9 @@ func TestVirtualRouterDownAtReboot(t *testing.T) {
 		s.deadline = time.Minute
 		o := s.seeded("before")
 		s.from(o, daemon.LastBoot, "from the copy of the last boot")
+		if got := names(o.state.Steps); !slices.Equal(got, []string{"NetworkManager", "lease", "no virtual router", "seed"}) {
+			s.Errorf("the steps are %q", got)
+		}
 		if o.took < 15*time.Second || o.took > s.deadline/2 {
 			s.Errorf("it took %v", o.took)
 		}

@@ -203,9 +203,30 @@ func TestRefreshWithoutData(t *testing.T) {
 		})
 		s.stages = func() error { return nil }
 		s.must(s.run().err)
-		s.fails(healing, daemon.ErrBusy, "nm-cloud-seed is running already")
+		s.fails(healing, daemon.ErrBusy, "nm-cloud-seed is at work already")
 		if len(healing.started) > 0 {
 			s.Errorf("started %q", healing.started)
+		}
+	})
+}
+
+// Of several waits the status has the last one, and nothing of the devices that
+// nobody follows any more.
+func TestWaitStoppedAndStartedAgain(t *testing.T) {
+	start(t, connected, func(s *scenario) {
+		s.reboot()
+		s.deadline = time.Second
+		s.failed("no instance metadata before the deadline")
+		s.heal, s.stopAfter = true, shortly
+		for range 2 {
+			o := s.run()
+			s.must(o.err)
+			if got := names(o.state.Steps); !slices.Equal(got, []string{"NetworkManager", "lease", "waiting for the virtual router", "NetworkManager", "lease"}) {
+				s.Errorf("the steps are %q", got)
+			}
+			if len(o.state.Devices) > 0 || o.state.Healing != nil {
+				s.Errorf("the state is %+v", o.state)
+			}
 		}
 	})
 }

@@ -32,6 +32,7 @@ Lrwxrwxrwx 0:0 /usr/lib/systemd/system-generators/nm-cloud-seed-generator -> ../
 drwxr-xr-x 0:0 /usr/share/bash-completion
 drwxr-xr-x 0:0 /usr/share/bash-completion/completions
 -rw-r--r-- 0:0 /usr/share/bash-completion/completions/nm-cloud-seed
+drwxr-xr-x 0:0 /usr/share/dbus-1/interfaces
 -rw-r--r-- 0:0 /usr/share/dbus-1/interfaces/org.nmcloudseed1.xml
 -rw-r--r-- 0:0 /usr/share/dbus-1/system-services/org.nmcloudseed1.service
 -rw-r--r-- 0:0 /usr/share/dbus-1/system.d/org.nmcloudseed1.conf
