@@ -376,9 +376,9 @@ func TestMistakes(t *testing.T) {
 		s.root = root
 		s.files["sys/class/dmi/id/product_name"] = "VMware7,1\n"
 		s.files["etc/cloud/cloud.cfg"] = "x: y\n"
-		s.files["etc/nm-cloud-seed.conf"] = "[main]\nplatfrom=cloudstack\n"
+		s.files["etc/nm-cloud-seed.conf"] = "[main]\nplatforms=cloudstack\n"
 		r := s.examine(t, false)
-		if c := r.Checks[0]; len(r.Checks) != 1 || c.State != Problem || !strings.Contains(strings.Join(c.Items, "\n"), `/etc/nm-cloud-seed.conf:2: unknown key "platfrom"`) {
+		if c := r.Checks[0]; len(r.Checks) != 1 || c.State != Problem || !strings.Contains(strings.Join(c.Items, "\n"), `/etc/nm-cloud-seed.conf:2: unknown key "platforms"`) {
 			t.Errorf("root: %v: %+v", root, r.Checks)
 		}
 		if s.asked > 0 {
