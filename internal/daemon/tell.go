@@ -23,12 +23,13 @@ const (
 )
 
 // extendTimeout tells systemd at intervals that the start is still under way,
-// until stop is called.
+// until stop is called, and not after that.
 func (d *Daemon) extendTimeout() (stop func()) {
 	done := make(chan struct{})
 	extend := fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", extendBy.Microseconds())
 	d.Notify(extend)
-	go func() {
+	var ended sync.WaitGroup
+	ended.Go(func() {
 		ticker := time.NewTicker(extendEvery)
 		defer ticker.Stop()
 		for {
@@ -39,8 +40,11 @@ func (d *Daemon) extendTimeout() (stop func()) {
 				d.Notify(extend)
 			}
 		}
-	}()
-	return sync.OnceFunc(func() { close(done) })
+	})
+	return sync.OnceFunc(func() {
+		close(done)
+		ended.Wait()
+	})
 }
 
 // tell changes the state and passes it on: to status.json, and to systemd where
