@@ -144,7 +144,7 @@ func TestCrash(t *testing.T) {
 
 			begin := time.Now()
 			end(t, cmd.Process.Pid, first)
-			eventually(t, 2*time.Second, "end of all processes", func() bool {
+			eventually(t, 10*time.Second, "end of all processes", func() bool {
 				return len(inNamespace(t, ns)) == 0
 			})
 			t.Logf("all gone after %v", time.Since(begin).Round(time.Millisecond))
