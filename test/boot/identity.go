@@ -23,9 +23,10 @@ var backAgain = &moment{console: "boot-report: waiting for nm-cloud-seed-heal.se
 
 func identities() (all []scenario) {
 	for _, suite := range suites {
-		all = append(all, outages(suite), heals(suite), clone(suite, nil), clone(suite, cloudStack))
+		all = append(all, outages(suite), heals(suite), clone(suite, nil))
 	}
 	return append(all,
+		clone("trixie", cloudStack), // the release makes no difference to the firmware
 		scenario{
 			name: "trixie/heal-network", about: "a first boot whose network comes later",
 			suite: "trixie", files: also(impatient, healing, ""), userData: userData,

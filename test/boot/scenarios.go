@@ -120,7 +120,7 @@ func virtual(suite string) scenario {
 		name: "qemu/" + suite, about: "a virtual machine, by its DMI",
 		suite: suite, virtual: cloudStack,
 		boots: []boot{
-			{what: "first boot", checks: append(slices.Clone(seeded), named)},
+			{what: "first boot", checks: plus(seeded, named, healthyHere)},
 			{what: "reboot", checks: again},
 		},
 	}

@@ -16,7 +16,7 @@ func drawn(r *report) error {
 	if err != nil {
 		return fmt.Errorf("cannot read the picture: %w (%s)", err, brief(r.text("plot.svg.stderr")))
 	}
-	if r.text("plot-nobody.svg") != r.text("plot.svg") {
+	if !r.outcome.Virtual && r.text("plot-nobody.svg") != r.text("plot.svg") {
 		return fmt.Errorf("an ordinary user gets another picture (%s)", brief(r.text("plot-nobody.svg.stderr")))
 	}
 	for _, name := range []string{"cloud-init-local.service", "dbus.socket", "NetworkManager.service"} {
