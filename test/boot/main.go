@@ -62,7 +62,7 @@ func parse(args []string) (o options, err error) {
 		flags.PrintDefaults()
 	}
 	run := flags.String("run", "", "only the scenarios whose name matches")
-	flags.IntVar(&o.parallel, "parallel", 2, "so many scenarios side by side")
+	flags.IntVar(&o.parallel, "parallel", 2, "so many virtual machines side by side, or half as many containers more")
 	flags.BoolVar(&o.keep, "keep", false, "keep what good boots left, too")
 	flags.BoolVar(&o.list, "list", false, "only list the scenarios")
 	flags.StringVar(&o.artifacts, "artifacts", "", "keep what the boots left here (default: a new directory, only for bad boots)")

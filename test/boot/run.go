@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/test/debroot"
 	"github.com/nm-cloud-seed/nm-cloud-seed/test/lab"
@@ -45,10 +46,14 @@ func runAll(ctx context.Context, chosen []scenario, o options) error {
 	var mu sync.Mutex
 	results := make([][]result, len(chosen))
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(o.parallel)
+	room := semaphore.NewWeighted(int64(o.parallel) * weightOfVirtual)
 	done := 0
 	for i, s := range chosen {
 		group.Go(func() error {
+			if err := room.Acquire(ctx, s.weight()); err != nil {
+				return context.Cause(ctx)
+			}
+			defer room.Release(s.weight())
 			began := time.Now()
 			boots := runOne(ctx, s, roots[s.root()], filepath.Join(artifacts, s.name), o.pkg)
 			if ctx.Err() != nil {
@@ -67,6 +72,16 @@ func runAll(ctx context.Context, chosen []scenario, o options) error {
 		return fmt.Errorf("%w (what the boots left is in %s)", err, artifacts)
 	}
 	return finish(os.Stdout, results, artifacts, o)
+}
+
+// Three containers, which mostly wait, take no more than two virtual machines.
+const weightOfVirtual, weightOfContainer = 3, 2
+
+func (s scenario) weight() int64 {
+	if s.virtual != nil {
+		return weightOfVirtual
+	}
+	return weightOfContainer
 }
 
 // makeRoots gets the cached roots of the scenarios. That takes a while if they
