@@ -28,10 +28,11 @@ var (
 	bootCommands string
 )
 
-// The longest that a boot may take: it is killed then.
+// The longest that a boot may take: it is killed then. An emulated one takes a
+// minute or two, and on a busy machine several times as long.
 const (
 	containerLimit = 3 * time.Minute
-	virtualLimit   = 10 * time.Minute
+	virtualLimit   = 15 * time.Minute
 )
 
 // guestReport is where boot-report writes, a directory per boot.

@@ -62,16 +62,12 @@ var escapes = regexp.MustCompile("\x1b\\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[
 // console is what was written there, without what is for a terminal.
 func (r *report) console() string { return escapes.ReplaceAllString(r.text(consoleFile), "") }
 
-// emulation is what a kernel says when another core of an emulated processor is
-// slow to answer: "Watchdog remote CPU 1 read timed out".
-var emulation = regexp.MustCompile(`clocksource: `)
-
 // said are the lines of the journal and the console that match. systemd's
 // words are on the console only as long as there is no journal, and in the end.
 func (r *report) said(pattern *regexp.Regexp) (lines []string) {
 	seen := make(map[string]bool)
 	for line := range strings.Lines(r.text(journalFile) + "\n" + r.console()) {
-		if line = strings.TrimSpace(line); pattern.MatchString(line) && !emulation.MatchString(line) && !seen[line] {
+		if line = strings.TrimSpace(line); pattern.MatchString(line) && !seen[line] {
 			seen[line] = true
 			lines = append(lines, line)
 		}

@@ -48,11 +48,13 @@ func runAll(ctx context.Context, chosen []scenario, o options) error {
 	group, ctx := errgroup.WithContext(ctx)
 	room := semaphore.NewWeighted(int64(o.parallel) * weightOfVirtual)
 	done := 0
-	for i, s := range chosen {
+	for _, i := range longestFirst(chosen) {
+		s := chosen[i]
+		if room.Acquire(ctx, s.weight()) != nil {
+			group.Go(func() error { return context.Cause(ctx) })
+			break
+		}
 		group.Go(func() error {
-			if err := room.Acquire(ctx, s.weight()); err != nil {
-				return context.Cause(ctx)
-			}
 			defer room.Release(s.weight())
 			began := time.Now()
 			boots := runOne(ctx, s, roots[s.root()], filepath.Join(artifacts, s.name), o.pkg)
@@ -82,6 +84,23 @@ func (s scenario) weight() int64 {
 		return weightOfVirtual
 	}
 	return weightOfContainer
+}
+
+// longestFirst are the indices of the scenarios, those in virtual machines before
+// the others, which fill what room there is in the end.
+func longestFirst(all []scenario) []int {
+	order := make([]int, len(all))
+	for i := range order {
+		order[i] = i
+	}
+	boots := func(i int) int {
+		if all[i].virtual == nil {
+			return 0
+		}
+		return len(all[i].boots)
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return boots(b) - boots(a) })
+	return order
 }
 
 // makeRoots gets the cached roots of the scenarios. That takes a while if they

@@ -16,13 +16,6 @@ const (
 	TCG Accel = "tcg" // QEMU
 )
 
-func (a Accel) argument() string {
-	if a == TCG {
-		return "tcg,thread=multi"
-	}
-	return string(a)
-}
-
 // processor is the one that a guest sees. To emulate QEMU's newest one costs a
 // third of a boot: it is no Intel, so that Linux does not trust its clock, and
 // each look at the time becomes a system call and an exit to QEMU; then there

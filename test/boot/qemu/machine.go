@@ -17,6 +17,7 @@
 package qemu
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -38,7 +39,6 @@ type Machine struct {
 	NICs []string
 
 	MemoryMB int   // 1024 if zero
-	CPUs     int   // 2 if zero
 	Accel    Accel // found out if empty, see Fastest
 }
 
@@ -52,8 +52,9 @@ type wire struct {
 func (m Machine) args(accel Accel, wires []wire) []string {
 	args := []string{
 		"-nodefaults", "-no-user-config", "-display", "none",
-		"-machine", "q35", "-accel", accel.argument(), "-cpu", accel.processor(),
-		"-smp", fmt.Sprint(orDefault(m.CPUs, 2)), "-m", fmt.Sprint(orDefault(m.MemoryMB, 1024)),
+		"-machine", "q35", "-accel", string(accel), "-cpu", accel.processor(),
+		// One processor: emulated, two that wait for each other take twice as long.
+		"-smp", "1", "-m", fmt.Sprint(cmp.Or(m.MemoryMB, 1024)),
 		// What happens is told here, see qmp.go. A reset ends QEMU.
 		"-qmp", "stdio", "-no-reboot",
 		"-chardev", "file,id=console,path=" + escape(m.Console), "-serial", "chardev:console",
@@ -107,10 +108,3 @@ func (m Machine) dmi() string {
 
 // escape writes a value as QEMU's options want it.
 func escape(value string) string { return strings.ReplaceAll(value, ",", ",,") }
-
-func orDefault(n, otherwise int) int {
-	if n == 0 {
-		return otherwise
-	}
-	return n
-}

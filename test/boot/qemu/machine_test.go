@@ -12,10 +12,10 @@ func TestArgs(t *testing.T) {
 	args := Machine{
 		Disk: "/a,b/disk", Kernel: "/k", Initrd: "/i", Append: "nm-cloud-seed=off", Console: "/a,b/console",
 		Manufacturer: "Apache Software Foundation", Product: "Big, bigger", UUID: "7d4f1f9a-58c1-4f5e-9a3c-3f0c5d9a1b2e",
-		MemoryMB: 2048, CPUs: 1,
+		MemoryMB: 2048,
 	}.args(TCG, []wire{{"02:00:00:00:01:00", 3}, {"02:00:00:00:01:01", 4}})
 	for _, want := range [][]string{
-		{"-accel", "tcg,thread=multi", "-cpu", "Nehalem,cx16=off", "-smp", "1", "-m", "2048"},
+		{"-accel", "tcg", "-cpu", "Nehalem,cx16=off", "-smp", "1", "-m", "2048"},
 		{"-chardev", "file,id=console,path=/a,,b/console", "-serial", "chardev:console"},
 		{"-kernel", "/k", "-append", "root=/dev/nvme0n1 rw console=ttyS0 panic=-1 mitigations=off nm-cloud-seed=off"},
 		{"-initrd", "/i"},
