@@ -99,32 +99,25 @@ func variants() []scenario {
 		},
 		scenario{
 			// A container has no udev, which `netplan apply` needs.
-			name: "qemu/trixie/netplan", about: "netplan, with NetworkManager as its renderer; and a second disk",
-			suite: "trixie", packages: []string{"netplan.io", "e2fsprogs"}, virtual: cloudStack,
-			disk: true, userData: userData + bootCommands + mountUserData,
-			files: map[string]string{"/etc/netplan/01-network-manager-all.yaml": "network: {version: 2, renderer: NetworkManager}\n"},
+			name: "qemu/trixie/netplan", about: "netplan, with NetworkManager as its renderer; a second disk; on VMware",
+			suite: "trixie", packages: []string{"netplan.io", "e2fsprogs"},
+			virtual: &qemu.Machine{Manufacturer: "VMware, Inc.", Product: "VMware7,1", UUID: "4229d5c6-51d1-4e4e-9d39-9ba64ed5d1ba"},
+			disk:    true, userData: userData + bootCommands + mountUserData,
+			files: also(onlyListed, "/etc/netplan/01-network-manager-all.yaml", "network: {version: 2, renderer: NetworkManager}\n"),
 			boots: firstAndAgain(saidBy(`policy: set 'netplan-`), mounted),
 		},
 		scenario{
-			name: "qemu/sid/vmware", about: "no word of CloudStack but cloud-init's datasource_list",
-			suite: "sid", virtual: &qemu.Machine{Manufacturer: "VMware, Inc.", Product: "VMware7,1", UUID: "4229d5c6-51d1-4e4e-9d39-9ba64ed5d1ba"},
-			files: map[string]string{"/etc/cloud/cloud.cfg.d/99-cloudstack.cfg": "datasource_list: [ CloudStack ]\n"},
-			boots: []boot{{what: "first boot", checks: seeded}},
-		},
-		scenario{
-			name: "qemu/bookworm/xen", about: "the same on Xen",
-			suite: "bookworm", virtual: &qemu.Machine{Manufacturer: "Xen", Product: "HVM domU", UUID: "5c1d9b5e-8f0b-6a43-9d2b-2f1f6c3a7e10"},
-			files: map[string]string{"/etc/cloud/cloud.cfg.d/99-cloudstack.cfg": "datasource_list: [ CloudStack ]\n"},
-			boots: []boot{{what: "first boot", checks: seeded}},
-		},
-		scenario{
-			name: "qemu/bookworm/mounts", about: "user-data that makes a file system on a second disk and mounts it",
-			suite: "bookworm", virtual: cloudStack, disk: true,
+			name: "qemu/bookworm/mounts", about: "user-data that makes a file system on a second disk and mounts it; on Xen",
+			suite: "bookworm", files: onlyListed, disk: true,
+			virtual:  &qemu.Machine{Manufacturer: "Xen", Product: "HVM domU", UUID: "5c1d9b5e-8f0b-6a43-9d2b-2f1f6c3a7e10"},
 			userData: userData + bootCommands + mountUserData,
 			boots:    firstAndAgain(mounted),
 		},
 	)
 }
+
+// onlyListed is an image for machines whose DMI has no word of CloudStack.
+var onlyListed = map[string]string{"/etc/cloud/cloud.cfg.d/99-cloudstack.cfg": "datasource_list: [ CloudStack ]\n"}
 
 // firstAndAgain are a first boot and a reboot, with further checks.
 func firstAndAgain(more ...check) []boot {
