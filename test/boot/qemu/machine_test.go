@@ -40,7 +40,7 @@ func TestArgs(t *testing.T) {
 
 func TestArgsOfLittle(t *testing.T) {
 	got := strings.Join(Machine{Kernel: "/k", Console: "/c"}.args(KVM, nil), " ")
-	want := "-nodefaults -no-user-config -display none -machine q35 -accel kvm -cpu max -smp 2 -m 1024 " +
+	want := "-nodefaults -no-user-config -display none -machine q35 -accel kvm -cpu max -smp 1 -m 1024 " +
 		"-qmp stdio -no-reboot -chardev file,id=console,path=/c -serial chardev:console " +
 		"-kernel /k -append root=/dev/nvme0n1 rw console=ttyS0 panic=-1 mitigations=off -device virtio-rng-pci"
 	if diff := cmp.Diff(want, got); diff != "" {
