@@ -135,7 +135,7 @@ func property[T any](o *objects, path dbus.ObjectPath, iface, name string) T {
 }
 
 // startup says whether NetworkManager is still settling its devices. It may
-// stay true for a long time (facts: a NIC without carrier, a profile without a
+// stay true for a long time (a NIC without carrier, a profile without a
 // server): a hint, never a gate.
 func (o *objects) startup() bool {
 	return property[bool](o, gnm.NetworkManagerObjectPath, managerIface, "Startup")

@@ -140,7 +140,7 @@ func (u *Units) early(p Plan) Plan {
 		}
 	}
 	if u.Installed(logind) {
-		// Of a session, see sessions.go; no unit waits for these at boot.
+		// Of a session, see settings.go; no unit waits for these at boot.
 		for _, template := range []string{"user-runtime-dir@.service", "user@.service"} {
 			p = p.with(dropin(&node{id: template}, "Before=shutdown.target"))
 		}

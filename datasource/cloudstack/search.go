@@ -46,8 +46,8 @@ type candidate struct {
 
 // candidates lists where the VR of a lease's network may be, best first: the
 // DHCP server is the VR on every kind of network that has one; a router may be
-// somebody else's, data-server may be another subnet's (facts, with the
-// reports of users).
+// somebody else's, data-server may be another subnet's
+// (https://github.com/apache/cloudstack/issues/4943).
 func candidates(l lease.Lease) []candidate {
 	var list []candidate
 	add := func(role string, server netip.Addr) {

@@ -24,7 +24,7 @@ var hash = regexp.MustCompile(`^\$6\$(rounds=[0-9]+\$)?[./0-9A-Za-z]+\$[./0-9A-Z
 const maxHash = 256 // bytes; the longest has 123
 
 // Write puts it where cloud-init reads it, in the place of NoSearch's. It has to
-// stay there until the stages that apply it have ended, then Clear removes it.
+// stay there until the stages that apply it have ended, then TakeBack removes it.
 // dir is our runtime directory. The error never has the hash in it.
 func (h Handover) Write(dir string) error {
 	if h.PasswordHash != "" && (len(h.PasswordHash) > maxHash || !hash.MatchString(h.PasswordHash)) {

@@ -60,6 +60,6 @@ func TestNoSearchFails(t *testing.T) {
 		t.Errorf("error %v\nwant  %s", err, want)
 	}
 	if err := TakeBack(dir); err == nil {
-		t.Error("Clear: no error")
+		t.Error("TakeBack: no error")
 	}
 }

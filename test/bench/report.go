@@ -68,8 +68,8 @@ func (r *results) targets(m *machine) *table {
 			set := setting{keys: keys, delay: delay}
 			got := ratio(r.spreadOf(set, cloudInit, as.of), r.spreadOf(set, ours, sample.wall))
 			want := minRatio(delay)
-			t.add(as.name, fmt.Sprintf("%v per answer", delay), fmt.Sprintf("≥ %.0f", want), fmt.Sprintf("%.1f", got),
-				verdict(got >= want, fmt.Sprintf("%.1f", want-got)))
+			t.add(as.name, fmt.Sprintf("%v per answer", delay), fmt.Sprintf("≥ %.0f", want), fmt.Sprintf("%.2f", got),
+				verdict(got >= want, fmt.Sprintf("%.2f", want-got)))
 		}
 	}
 	count := func(name, unit string, got, most float64, format string) {

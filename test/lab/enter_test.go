@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -112,6 +113,11 @@ func TestCrash(t *testing.T) {
 		})
 		return
 	}
+	// A script that starts tests in the background has them ignore SIGINT, and so
+	// their children, unless somebody here wants to hear of it.
+	interrupts := make(chan os.Signal, 1)
+	signal.Notify(interrupts, syscall.SIGINT)
+	defer signal.Stop(interrupts)
 	for name, end := range map[string]func(t *testing.T, outer, first int){
 		"outer killed": func(t *testing.T, outer, _ int) { send(t, outer, syscall.SIGKILL) },
 		"outer killed, inner stopped": func(t *testing.T, outer, first int) {
