@@ -33,6 +33,11 @@ func TestScenariosAreWhole(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 		seen[s.name] = true
+		for _, other := range scenarios() {
+			if strings.HasPrefix(other.name, s.name+"/") {
+				t.Errorf("what %s leaves would be in the directory of %s", other.name, s.name)
+			}
+		}
 		if found, err := find(s.name); err != nil || found.name != s.name {
 			t.Errorf("cannot find %s: %v", s.name, err)
 		}

@@ -117,7 +117,7 @@ var cloudStack = &qemu.Machine{Manufacturer: "Apache Software Foundation", Produ
 // virtual needs no configuration at all: an image and the package.
 func virtual(suite string) scenario {
 	return scenario{
-		name: "qemu/" + suite, about: "a virtual machine, by its DMI",
+		name: "qemu/" + suite + "/with", about: "a virtual machine, by its DMI",
 		suite: suite, virtual: cloudStack,
 		boots: []boot{
 			{what: "first boot", checks: plus(seeded, named, healthyHere)},
