@@ -3,12 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/term"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
 )
@@ -18,7 +15,7 @@ import (
 type progress struct {
 	mu    sync.Mutex
 	w     io.Writer
-	width int // of the terminal; 0: it is none
+	width int // of the terminal; 0: there is no live line
 	start time.Time
 	text  string
 	done  chan struct{}
@@ -26,22 +23,11 @@ type progress struct {
 
 func newProgress(w io.Writer) *progress {
 	p := &progress{w: w, start: time.Now(), done: make(chan struct{})}
-	if p.width = columns(w); p.width > 0 {
+	if smart(w) {
+		p.width = columns(w)
 		go p.tick()
 	}
 	return p
-}
-
-// columns is the width of a terminal; 0: it is none.
-func columns(w io.Writer) int {
-	f, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
-		return 0
-	}
-	if width, _, _ := term.GetSize(int(f.Fd())); width > 0 {
-		return width
-	}
-	return 80
 }
 
 // tick keeps the live line's clock going.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"time"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
@@ -24,7 +23,7 @@ func watchStatus(ctx context.Context, w io.Writer, asJSON bool) error {
 	switch {
 	case asJSON:
 		show = each(w, printJSON)
-	case terminal(w) && os.Getenv("TERM") != "dumb":
+	case smart(w):
 		p := &painter{w: w}
 		show, end = live(p), p.end
 	}

@@ -27,7 +27,8 @@ type onTerminal struct {
 	closed chan struct{}
 }
 
-func startOnTerminal(t *testing.T, args ...string) *onTerminal {
+// openTerminal opens a terminal of 80 columns at both ends.
+func openTerminal(t *testing.T) (master, tty *os.File) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
@@ -45,7 +46,12 @@ func startOnTerminal(t *testing.T, args ...string) *onTerminal {
 	if errno != 0 {
 		t.Fatal(errno)
 	}
-	tty := os.NewFile(other, "tty")
+	return master, os.NewFile(other, "tty")
+}
+
+func startOnTerminal(t *testing.T, args ...string) *onTerminal {
+	t.Helper()
+	master, tty := openTerminal(t)
 	defer tty.Close()
 	o := &onTerminal{Cmd: exec.Command(args[0], args[1:]...), master: master, closed: make(chan struct{})}
 	o.Stdin, o.Stdout, o.Stderr = tty, tty, tty

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"io"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
+)
+
+// TestDumb: only on a terminal that is not dumb a line is written over, and what is
+// long is broken on any terminal, and nowhere else.
+func TestDumb(t *testing.T) {
+	for _, c := range []struct {
+		term     string
+		terminal bool
+		live     bool
+		columns  int
+	}{
+		{"xterm", true, true, 80},
+		{"dumb", true, false, 80},
+		{"xterm", false, false, 0},
+		{"dumb", false, false, 0},
+	} {
+		t.Setenv("TERM", c.term)
+		r, w := openTerminal(t)
+		if !c.terminal {
+			var err error
+			if r, w, err = os.Pipe(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := columns(w); got != c.columns {
+			t.Errorf("TERM=%s, a terminal: %t: %d columns", c.term, c.terminal, got)
+		}
+		p := newProgress(w)
+		p.report(daemon.Progress{Step: "lease", Text: "looking for the virtual router"})
+		p.end()
+		w.Close()
+		said, _ := io.ReadAll(r) // of a terminal, EIO is its end
+		text := string(said)
+		if strings.Contains(text, "looking") != c.live || !strings.Contains(text, "  lease") {
+			t.Errorf("TERM=%s, a terminal: %t: %q", c.term, c.terminal, text)
+		}
+	}
+}
