@@ -48,7 +48,7 @@ func without() daemon.State {
 	s.Phase, s.Instance, s.Password, s.Ended = daemon.Failed, nil, "", &ended
 	s.Text = "cannot find the virtual router on eth0 (10.1.1.100): 10.1.1.1 (DHCP server): no answer within 5s"
 	s.Error = s.Text
-	s.Steps = s.Steps[:2]
+	s.Steps = append(s.Steps[:2:2], daemon.Step{Name: "failed", At: 119998})
 	return s
 }
 
@@ -118,10 +118,7 @@ func TestStatus(t *testing.T) {
 			*s = without()
 			ended := s.Started.Add(4 * time.Second)
 			s.Phase, s.Text, s.Error, s.Ended = daemon.Stopped, "stopped before there was a seed", "", &ended
-		}},
-		"password-later": {age: time.Minute, change: func(s *daemon.State) { // a step after READY
-			s.Steps = append(s.Steps, daemon.Step{Name: "password", At: 31044})
-			s.Password = "applied; 10.1.1.1 has been told"
+			s.Steps = append(s.Steps[:2:2], daemon.Step{Name: "stopped", At: 3999})
 		}},
 	} {
 		s := booted257()
