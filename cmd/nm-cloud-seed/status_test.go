@@ -125,7 +125,7 @@ func TestStatus(t *testing.T) {
 		if c.change != nil {
 			c.change(&s)
 		}
-		lines := flat.status(s, c.age)
+		lines := flat.status(s, c.age, false)
 		if len(lines) > 24 {
 			t.Errorf("%s: %d lines", name, len(lines))
 		}
@@ -133,10 +133,10 @@ func TestStatus(t *testing.T) {
 		if name == "usual" {
 			narrow := flat
 			narrow.width, narrow.blocks = 40, halves
-			golden(t, "testdata/status/narrow.txt", strings.Join(narrow.status(s, c.age), "\n")+"\n")
+			golden(t, "testdata/status/narrow.txt", strings.Join(narrow.status(s, c.age, false), "\n")+"\n")
 			pipe := flat
 			pipe.width, pipe.height, pipe.blocks = 80, 0, plain
-			golden(t, "testdata/status/pipe.txt", strings.Join(pipe.status(s, c.age), "\n")+"\n")
+			golden(t, "testdata/status/pipe.txt", strings.Join(pipe.status(s, c.age, false), "\n")+"\n")
 		}
 	}
 }
@@ -181,7 +181,7 @@ func TestStatusHostile(t *testing.T) {
 		for _, width := range []int{39, 79, 399} {
 			v := flat
 			v.width = width
-			lines := v.status(s, age)
+			lines := v.status(s, age, false)
 			if len(lines) > 3000 {
 				t.Errorf("%d lines", len(lines))
 			}
@@ -206,7 +206,7 @@ func FuzzStatus(f *testing.F) {
 		if json.Unmarshal(data, &s) != nil {
 			return
 		}
-		for _, line := range flat.status(s, time.Duration(age)) {
+		for _, line := range flat.status(s, time.Duration(age), false) {
 			if cells(line) > flat.width || strings.ContainsAny(line, "\x1b\r\n") {
 				t.Fatalf("%q", line)
 			}

@@ -16,8 +16,13 @@ import (
 // lookAt is how often a state is looked at: it is a small file in memory.
 const lookAt = 100 * time.Millisecond
 
+// healGrace is how long nm-cloud-seed-heal.service takes at most to say that it is
+// there, when cloud-init is done or a refresh has started it.
+const healGrace = 5 * time.Second
+
 // watchStatus shows the state until the run has ended, and nothing is healed or
-// refreshed. A state that is not there yet is waited for, if it is to come.
+// refreshed, or is going to be. A state that is not there yet is waited for, if it is to
+// come.
 func watchStatus(ctx context.Context, w io.Writer, asJSON bool) error {
 	show, end := each(w, printStatus), func() error { return nil }
 	switch {
@@ -27,27 +32,31 @@ func watchStatus(ctx context.Context, w io.Writer, asJSON bool) error {
 		p := &painter{w: w}
 		show, end = live(p), p.end
 	}
+	comes := whyNot() == ""
+	busy := time.Now() // when it was so last
 	ticker := time.NewTicker(lookAt)
 	defer ticker.Stop()
 	for {
 		s, err := daemon.ReadState("")
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err != nil && !(comes && errors.Is(err, fs.ErrNotExist)) {
 			return unknown(err)
 		}
-		verdict := unknownOr(s, err)
-		over := err == nil && !s.Busy()
+		if s.Busy() || healsLater(s) {
+			busy = time.Now()
+		}
+		over := !s.Busy() && !(daemon.Wants("") && time.Since(busy) < healGrace)
 		if err := show(s, err == nil, over); err != nil {
 			return exit{exitFailed, err}
 		}
-		if over || err != nil && whyNot() != "" { // it never comes
-			return verdict
+		if over {
+			return verdict(s)
 		}
 		select {
 		case <-ctx.Done():
 			if err := end(); err != nil {
 				return exit{exitFailed, err}
 			}
-			return verdict
+			return unknownOr(s, err)
 		case <-ticker.C:
 		}
 	}
@@ -85,7 +94,7 @@ func live(p *painter) shower {
 		v := newScreen(p.w)
 		lines := []string{"waiting for the service to start"}
 		if is {
-			lines = v.status(s, s.Age())
+			lines = v.status(s, s.Age(), healsLater(s))
 		}
 		return p.paint(lines, v.width, v.height, last)
 	}

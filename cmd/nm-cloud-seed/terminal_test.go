@@ -114,13 +114,17 @@ func (o *onTerminal) end(t *testing.T) int {
 	return o.ProcessState.ExitCode()
 }
 
-// TestWatch follows the service on a terminal: before there is anything, while it is at
-// work, to its end.
+// TestWatch follows the service on a terminal: before there is anything, if there is to
+// be, while it is at work, to its end.
 func TestWatch(t *testing.T) {
 	if !lab.Inside() {
 		t.Parallel()
 	}
 	lab.Run(t, lab.Config{}, func(l *lab.Lab) {
+		never := startOnTerminal(t, "nm-cloud-seed", "status", "--watch")
+		if status, text := never.end(t), never.said(); status != exitUnknown || !strings.HasPrefix(text, "nm-cloud-seed: the service has not run") {
+			t.Errorf("exit status %d: %q", status, text)
+		}
 		if err := os.WriteFile("/etc/nm-cloud-seed.conf", []byte("[main]\nplatform=cloudstack\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -29,7 +29,7 @@ func (d *Daemon) Heal(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	if !d.wants() {
+	if !Wants(d.Root) {
 		d.Log.Info("nothing to do: this boot has its data")
 		return nil
 	}
