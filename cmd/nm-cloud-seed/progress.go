@@ -54,8 +54,8 @@ func (p *progress) report(r daemon.Progress) {
 		p.clear()
 		fmt.Fprintf(p.w, "%8s  %s\n", since(p.start), r.Step)
 	}
-	if r.Text != "" && r.Text != p.text {
-		p.text = r.Text
+	if text := cleanText(r.Text); text != "" && text != p.text {
+		p.text = text
 		p.live()
 	}
 }
@@ -108,11 +108,11 @@ func (p *progress) live() {
 		return
 	}
 	p.clear()
-	line := []rune(fmt.Sprintf("%8s  %s", since(p.start), p.text))
-	if len(line) >= p.width {
-		line = append(line[:max(p.width-2, 0)], '…')
+	lines := wrap(fmt.Sprintf("%8s  %s", since(p.start), p.text), p.width-2)
+	if len(lines) > 1 {
+		lines[0] += "…"
 	}
-	fmt.Fprint(p.w, string(line))
+	fmt.Fprint(p.w, lines[0])
 }
 
 func (p *progress) clear() {

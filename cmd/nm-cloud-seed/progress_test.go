@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
 )
@@ -42,6 +43,23 @@ func TestDumb(t *testing.T) {
 		text := string(said)
 		if strings.Contains(text, "looking") != c.live || !strings.Contains(text, "  lease") {
 			t.Errorf("TERM=%s, a terminal: %t: %q", c.term, c.terminal, text)
+		}
+	}
+}
+
+// TestLiveLine: what others say keeps to its line, whatever it is.
+func TestLiveLine(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"looking for the virtual router", strings.Repeat("有线连接", 20), "a\x1b[2Jb\r\nc\u202ed", strings.Repeat("word ", 1000)} {
+		for _, width := range []int{1, 2, 12, 40, 80} {
+			var b strings.Builder
+			p := &progress{w: &b, width: width, start: time.Now()}
+			p.report(daemon.Progress{Text: text})
+			for part := range strings.SplitSeq(b.String(), "\r") {
+				if cells(part) > max(width-1, 1) || strings.ContainsAny(part, "\x1b\n\u202e") {
+					t.Errorf("%d columns: %q", width, part)
+				}
+			}
 		}
 	}
 }
