@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
@@ -103,29 +104,36 @@ func live(p *painter) shower {
 // painter repaints a few lines of a terminal in place. What was there before stays.
 type painter struct {
 	w             io.Writer
-	rows          int // painted, above the cursor
-	width, height int // of the terminal then
+	lines         []string // painted, above the cursor
+	width, height int      // of the terminal then
 }
 
 // paint shows lines in the place of those before, in one go and without a gap, so that
 // nothing flickers. Before the last time, what is too much for the terminal is left out
-// from above, since what has scrolled away cannot be repainted.
+// from above, since what has scrolled away cannot be repainted, and to the right: a line
+// that goes on in the next row would be two.
 func (p *painter) paint(lines []string, width, height int, last bool) error {
 	if most := height - 1; !last && len(lines) > most {
 		lines = lines[len(lines)-most:]
 	}
 	if width != p.width || height != p.height {
-		p.rows = 0 // who knows where they are now
+		p.lines = nil // who knows where they are now
+	}
+	if !last && slices.Equal(lines, p.lines) {
+		return nil
 	}
 	var b bytes.Buffer
-	if p.rows > 0 {
-		fmt.Fprintf(&b, "\r\x1b[%dA", p.rows) // up
+	if rows := len(p.lines); rows > 0 {
+		fmt.Fprintf(&b, "\r\x1b[%dA", rows) // up
+	}
+	if !last {
+		b.WriteString("\x1b[?7l") // no wrapping: DECAWM, see console_codes(4)
 	}
 	for _, line := range lines {
 		fmt.Fprintf(&b, "%s\x1b[K\n", line) // clear the rest of the line
 	}
-	b.WriteString("\x1b[J") // and what is below
-	p.rows, p.width, p.height = len(lines), width, height
+	b.WriteString("\x1b[?7h\x1b[J") // and what is below
+	p.lines, p.width, p.height = lines, width, height
 	_, err := p.w.Write(b.Bytes())
 	return err
 }

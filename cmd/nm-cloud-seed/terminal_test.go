@@ -166,7 +166,7 @@ func TestWatch(t *testing.T) {
 		if !regexp.MustCompile(`(?s)ready.*\nstep +took +at.*\nNetworkManager .*\nvirtual router .*[▏▎▍▌▋▊▉█].*\x1b\[J$`).MatchString(last) {
 			t.Errorf("%q", last)
 		}
-		screen := &fakeTerminal{height: 24}
+		screen := &fakeTerminal{width: 80, height: 24}
 		if _, err := screen.Write([]byte(strings.ReplaceAll(regexp.MustCompile(`\x1b\[\d*m`).ReplaceAllString(text, ""), "\r\n", "\n"))); err != nil {
 			t.Fatal(err)
 		}
