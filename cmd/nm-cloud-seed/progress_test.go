@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
 )
 
@@ -43,6 +45,24 @@ func TestDumb(t *testing.T) {
 		text := string(said)
 		if strings.Contains(text, "looking") != c.live || !strings.Contains(text, "  lease") {
 			t.Errorf("TERM=%s, a terminal: %t: %q", c.term, c.terminal, text)
+		}
+	}
+}
+
+// TestTerminalSize: it is as the terminal says, if that can be.
+func TestTerminalSize(t *testing.T) {
+	t.Parallel()
+	_, tty := openTerminal(t)
+	defer tty.Close()
+	for _, c := range []struct{ width, height, wantWidth, wantHeight, layout int }{
+		{80, 24, 80, 24, 79}, {30, 2, 30, 2, 39}, {1000, 500, 1000, 500, 399}, {0, 0, 80, 24, 79},
+	} {
+		if err := unix.IoctlSetWinsize(int(tty.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: uint16(c.height), Col: uint16(c.width)}); err != nil {
+			t.Fatal(err)
+		}
+		width, height := terminalSize(tty)
+		if s := newScreen(tty); width != c.wantWidth || height != c.wantHeight || s.width != c.layout || s.height != c.wantHeight {
+			t.Errorf("%+v: %d, %d, a layout for %d, %d", c, width, height, s.width, s.height)
 		}
 	}
 }

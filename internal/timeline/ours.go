@@ -15,9 +15,6 @@ func (c *collector) run(s daemon.State) (plot.Row, *plot.Detail) {
 		return plot.Row{}, nil
 	}
 	u := c.units[ours]
-	if u.ActiveEnter < u.InactiveExit && u.InactiveEnter >= u.InactiveExit {
-		row.Spans[0].Kind = plot.Failed
-	}
 	start := c.start(s)
 	steps := StepsOf(s, c.now-start)
 	if len(steps.Run) == 0 {
@@ -77,11 +74,8 @@ func (c *collector) start(s daemon.State) time.Duration {
 }
 
 func stepKind(s Step) plot.Kind {
-	switch s.State {
-	case Failed:
+	if s.State == Failed {
 		return plot.Failed
-	case UnderWay:
-		return plot.Waiting
 	}
 	return plot.Step
 }
