@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/plot"
 )
 
 // progress shows a job as it goes: a line for each step with its time, and on a
@@ -52,7 +53,7 @@ func (p *progress) report(r daemon.Progress) {
 	defer p.mu.Unlock()
 	if r.Step != "" {
 		p.clear()
-		fmt.Fprintf(p.w, "%8s  %s\n", since(p.start), r.Step)
+		fmt.Fprintf(p.w, "%10s  %s\n", since(p.start), r.Step)
 	}
 	if text := cleanText(r.Text); text != "" && text != p.text {
 		p.text = text
@@ -108,11 +109,11 @@ func (p *progress) live() {
 		return
 	}
 	p.clear()
-	lines := wrap(fmt.Sprintf("%8s  %s", since(p.start), p.text), p.width-2)
-	if len(lines) > 1 {
-		lines[0] += "…"
+	line := fmt.Sprintf("%10s  %s", since(p.start), p.text)
+	if cells(line) >= p.width {
+		line = cut(line, p.width-2) + "…"
 	}
-	fmt.Fprint(p.w, lines[0])
+	fmt.Fprint(p.w, line)
 }
 
 func (p *progress) clear() {
@@ -121,12 +122,4 @@ func (p *progress) clear() {
 	}
 }
 
-func since(t time.Time) string { return millis(time.Since(t)) }
-
-// millis writes a duration as people read it: 12 ms, 3.4 s.
-func millis(d time.Duration) string {
-	if d < time.Second {
-		return fmt.Sprintf("%d ms", d.Milliseconds())
-	}
-	return fmt.Sprintf("%.1f s", d.Seconds())
-}
+func since(t time.Time) string { return plot.Time(time.Since(t)) }

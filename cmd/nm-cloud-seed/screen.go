@@ -112,6 +112,16 @@ func wrap(text string, columns int) (lines []string) {
 	return append(lines, line)
 }
 
+// cut is as much of a text as goes into so many columns.
+func cut(text string, columns int) string {
+	for i, r := range text {
+		if columns -= cells(string(r)); columns < 0 {
+			return text[:i]
+		}
+	}
+	return text
+}
+
 // cells is how many columns a text takes at most: from U+2E80 on, most letters are wide.
 func cells(text string) (n int) {
 	for _, r := range text {

@@ -51,7 +51,7 @@ type table struct {
 }
 
 func (t *table) row(name, took, at, bar string) {
-	name = wrap(name, t.first-2)[0]
+	name = cut(name, t.first-2)
 	line := name + strings.Repeat(" ", max(t.first-cells(name), 0)) + fmt.Sprintf("%*s", timeWidth, took)
 	if t.at {
 		line += fmt.Sprintf("%*s", timeWidth, at)

@@ -308,7 +308,7 @@ func TestFullConsole(t *testing.T) {
 
 func TestLine(t *testing.T) {
 	for in, want := range map[string]string{
-		"plain": "plain", "a\nb\tc\x00d\u0085e": "a b c d e", "ä→": "ä→",
+		"plain": "plain", "a\nb\tc\x00d\u0085e\u202ef": "a b c d e f", "ä→": "ä→",
 		strings.Repeat("ä", 2000): strings.Repeat("ä", 1000) + "…",
 	} {
 		if got := line(in); got != want {

@@ -140,7 +140,7 @@ func (d *Daemon) writeConsole(text string) {
 // line makes a text fit for one line of a terminal, of bounded length.
 func line(text string) string {
 	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r

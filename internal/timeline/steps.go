@@ -103,7 +103,7 @@ func moment(ms float64) time.Duration {
 // clean makes a name fit for one line, and bounds it.
 func clean(name string) string {
 	name = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || !unicode.IsPrint(r) {
+		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r
