@@ -39,13 +39,13 @@ func watchStatus(ctx context.Context, w io.Writer, asJSON bool) error {
 	defer ticker.Stop()
 	for {
 		s, err := daemon.ReadState("")
-		if err != nil && !(comes && errors.Is(err, fs.ErrNotExist)) {
+		if err != nil && (!comes || !errors.Is(err, fs.ErrNotExist)) {
 			return unknown(err)
 		}
 		if s.Busy() || healsLater(s) {
 			busy = time.Now()
 		}
-		over := !s.Busy() && !(daemon.Wants("") && time.Since(busy) < healGrace)
+		over := !s.Busy() && (!daemon.Wants("") || time.Since(busy) >= healGrace)
 		if err := show(s, err == nil, over); err != nil {
 			return exit{exitFailed, err}
 		}
