@@ -28,11 +28,14 @@ func colour(p daemon.Phase) string {
 
 // paint colours a text, on a terminal that wants it (https://no-color.org).
 func paint(w io.Writer, colour, text string) string {
-	if colour == "" || !terminal(w) || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+	if colour == "" || !smart(w) || os.Getenv("NO_COLOR") != "" {
 		return text
 	}
 	return "\x1b[" + colour + "m" + text + "\x1b[0m"
 }
+
+// smart says whether it is a terminal that has colours, and lets lines be written over.
+func smart(w io.Writer) bool { return terminal(w) && os.Getenv("TERM") != "dumb" }
 
 func terminal(w io.Writer) bool {
 	f, ok := w.(*os.File)

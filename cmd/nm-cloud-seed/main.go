@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -68,7 +69,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		e = exit{exitUsage, err} // cobra's own: unknown command, flag or argument
 	}
 	if e.err != nil {
-		fmt.Fprintf(stderr, "nm-cloud-seed: %v\n", e.err)
+		for line := range strings.SplitSeq("nm-cloud-seed: "+e.err.Error(), "\n") {
+			fmt.Fprintln(stderr, cleanText(line))
+		}
 		if e.code == exitUsage {
 			fmt.Fprintln(stderr, "Try 'nm-cloud-seed --help'.")
 		}

@@ -3,14 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
-	"golang.org/x/term"
-
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/plot"
 )
 
 // progress shows a job as it goes: a line for each step with its time, and on a
@@ -18,7 +16,7 @@ import (
 type progress struct {
 	mu    sync.Mutex
 	w     io.Writer
-	width int // of the terminal; 0: it is none
+	width int // of the terminal; 0: there is no live line
 	start time.Time
 	text  string
 	done  chan struct{}
@@ -26,22 +24,11 @@ type progress struct {
 
 func newProgress(w io.Writer) *progress {
 	p := &progress{w: w, start: time.Now(), done: make(chan struct{})}
-	if p.width = columns(w); p.width > 0 {
+	if smart(w) {
+		p.width = columns(w)
 		go p.tick()
 	}
 	return p
-}
-
-// columns is the width of a terminal; 0: it is none.
-func columns(w io.Writer) int {
-	f, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
-		return 0
-	}
-	if width, _, _ := term.GetSize(int(f.Fd())); width > 0 {
-		return width
-	}
-	return 80
 }
 
 // tick keeps the live line's clock going.
@@ -66,10 +53,10 @@ func (p *progress) report(r daemon.Progress) {
 	defer p.mu.Unlock()
 	if r.Step != "" {
 		p.clear()
-		fmt.Fprintf(p.w, "%8s  %s\n", since(p.start), r.Step)
+		fmt.Fprintf(p.w, "%10s  %s\n", since(p.start), r.Step)
 	}
-	if r.Text != "" && r.Text != p.text {
-		p.text = r.Text
+	if text := cleanText(r.Text); text != "" && text != p.text {
+		p.text = text
 		p.live()
 	}
 }
@@ -122,11 +109,11 @@ func (p *progress) live() {
 		return
 	}
 	p.clear()
-	line := []rune(fmt.Sprintf("%8s  %s", since(p.start), p.text))
-	if len(line) >= p.width {
-		line = append(line[:max(p.width-2, 0)], '…')
+	line := fmt.Sprintf("%10s  %s", since(p.start), p.text)
+	if cells(line) >= p.width {
+		line = cut(line, p.width-2) + "…"
 	}
-	fmt.Fprint(p.w, string(line))
+	fmt.Fprint(p.w, line)
 }
 
 func (p *progress) clear() {
@@ -135,12 +122,4 @@ func (p *progress) clear() {
 	}
 }
 
-func since(t time.Time) string { return millis(time.Since(t)) }
-
-// millis writes a duration as people read it: 12 ms, 3.4 s.
-func millis(d time.Duration) string {
-	if d < time.Second {
-		return fmt.Sprintf("%d ms", d.Milliseconds())
-	}
-	return fmt.Sprintf("%.1f s", d.Seconds())
-}
+func since(t time.Time) string { return plot.Time(time.Since(t)) }

@@ -30,9 +30,18 @@ func newScreen(w io.Writer) screen {
 	s.paint = func(colour, text string) string { return paint(w, colour, text) }
 	if terminal(w) {
 		s.width, s.height = terminalSize(w)
-		s.width-- // the last column would make some go on in the next line
+		s.width = min(max(s.width, 40), 400) - 1 // the last column would make some go on in the next line
 	}
 	return s
+}
+
+// columns is the width of a terminal; 0: it is none.
+func columns(w io.Writer) int {
+	if !terminal(w) {
+		return 0
+	}
+	width, _ := terminalSize(w)
+	return width
 }
 
 // terminalSize is never nonsense, which a terminal may well say.
@@ -43,7 +52,7 @@ func terminalSize(w io.Writer) (width, height int) {
 	if width <= 0 || height <= 0 {
 		return 80, 24
 	}
-	return min(max(width, 40), 400), max(height, 4)
+	return width, height
 }
 
 // blocksFor decides by the environment, see locale(7).
@@ -101,6 +110,16 @@ func wrap(text string, columns int) (lines []string) {
 		}
 	}
 	return append(lines, line)
+}
+
+// cut is as much of a text as goes into so many columns.
+func cut(text string, columns int) string {
+	for i, r := range text {
+		if columns -= cells(string(r)); columns < 0 {
+			return text[:i]
+		}
+	}
+	return text
 }
 
 // cells is how many columns a text takes at most: from U+2E80 on, most letters are wide.

@@ -18,14 +18,14 @@ const (
 	leastBar  = 8
 )
 
-// steps is a table with a bar for each step, as long as it took. What came after the
-// run has a scale of its own: it can take hours.
+// steps is a table with a bar for each step, as long as it took. Healing has a scale of
+// its own: it can take hours.
 func (v screen) steps(steps timeline.Steps) []string {
-	if len(steps.Run)+len(steps.After) == 0 {
+	if len(steps.Run)+len(steps.Healing) == 0 {
 		return nil
 	}
 	t := table{screen: v, first: nameWidth, at: true}
-	for _, s := range slices.Concat(steps.Run, steps.After) {
+	for _, s := range slices.Concat(steps.Run, steps.Healing) {
 		t.first = min(max(t.first, cells(s.Name)+2), nameMost)
 	}
 	if t.bar = v.width - t.first - 2*timeWidth - 2; t.bar < leastBar {
@@ -34,13 +34,9 @@ func (v screen) steps(steps timeline.Steps) []string {
 	t.lines = []string{""}
 	t.row("step", "took", "at", "")
 	t.part(steps.Run, 0)
-	if len(steps.After) > 0 || steps.Healing {
-		name := "after that"
-		if steps.Healing {
-			name = "healing"
-		}
-		t.row(name, "", plot.Time(steps.AfterAt), "")
-		t.part(steps.After, steps.AfterAt)
+	if len(steps.Healing) > 0 {
+		t.row("healing", "", plot.Time(steps.HealingAt), "")
+		t.part(steps.Healing, steps.HealingAt)
 	}
 	return t.lines
 }
@@ -55,7 +51,7 @@ type table struct {
 }
 
 func (t *table) row(name, took, at, bar string) {
-	name = wrap(name, t.first-2)[0]
+	name = cut(name, t.first-2)
 	line := name + strings.Repeat(" ", max(t.first-cells(name), 0)) + fmt.Sprintf("%*s", timeWidth, took)
 	if t.at {
 		line += fmt.Sprintf("%*s", timeWidth, at)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/cloudinit"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/timeline"
 )
@@ -17,20 +18,28 @@ const nameWidth = len("virtual router") + 2
 const listMost = 6
 
 func printStatus(w io.Writer, s daemon.State) error {
-	text := strings.Join(newScreen(w).status(s, s.Age()), "\n") + "\n"
+	text := strings.Join(newScreen(w).status(s, s.Age(), healsLater(s)), "\n") + "\n"
 	_, err := io.WriteString(w, text)
 	return err
 }
 
+// healsLater says whether healing is still to start.
+func healsLater(s daemon.State) bool {
+	return s.Ended != nil && s.Healing == nil && daemon.Wants("") && !cloudinit.Files{}.Done()
+}
+
 // status is what there is to say of a state, as lines. age is how long ago the run
 // started.
-func (v screen) status(s daemon.State, age time.Duration) []string {
+func (v screen) status(s daemon.State, age time.Duration, healsLater bool) []string {
 	p := page{screen: v}
 	p.row("state", colour(s.Phase), string(s.Phase))
 	p.row("", "", s.Text)
 	p.instance(s)
-	if s.Healing != nil {
+	switch {
+	case s.Healing != nil:
 		p.row("healing", yellow, s.Healing.Text)
+	case healsLater:
+		p.row("healing", yellow, "starts when cloud-init is done")
 	}
 	p.refresh(s.Refresh)
 	if s.Password != "" {

@@ -11,12 +11,15 @@ import (
 // fakeTerminal is as much of a terminal as a painter needs. What has scrolled away
 // cannot be reached.
 type fakeTerminal struct {
-	height   int
-	lines    [][]rune // all of them, from the oldest
-	row, col int
+	width, height int
+	cut           bool     // what is too long for a line does not go on in the next
+	lines         [][]rune // all of them, from the oldest
+	row, col      int
+	writes        int
 }
 
 func (f *fakeTerminal) Write(b []byte) (int, error) {
+	f.writes++
 	text := []rune(string(b))
 	for i := 0; i < len(text); i++ {
 		for len(f.lines) <= f.row {
@@ -31,7 +34,10 @@ func (f *fakeTerminal) Write(b []byte) (int, error) {
 			f.col = 0
 		case '\x1b':
 			n := 0
-			for i += 2; text[i] >= '0' && text[i] <= '9'; i++ {
+			if i += 2; text[i] == '?' {
+				i++
+			}
+			for ; text[i] >= '0' && text[i] <= '9'; i++ {
 				n = 10*n + int(text[i]-'0')
 			}
 			switch text[i] {
@@ -42,10 +48,21 @@ func (f *fakeTerminal) Write(b []byte) (int, error) {
 			case 'J':
 				f.lines[f.row] = line[:min(f.col, len(line))]
 				f.lines = f.lines[:f.row+1]
+			case 'l', 'h':
+				f.cut = text[i] == 'l'
 			default:
 				return 0, fmt.Errorf("what is %q?", text[i])
 			}
 		default:
+			if f.col == f.width {
+				if f.cut {
+					f.col--
+				} else {
+					f.row, f.col = f.row+1, 0
+					i--
+					continue
+				}
+			}
 			for len(line) <= f.col {
 				line = append(line, ' ')
 			}
@@ -84,30 +101,50 @@ func TestPaint(t *testing.T) {
 		"shorter":            {[][]string{lines(3, "a long one"), lines(1, "b")}, lines(1, "b")},
 		"more than there is": {[][]string{lines(1, "a"), lines(20, "b"), lines(20, "c"), lines(2, "d")}, lines(2, "d")},
 		"in the end, too":    {[][]string{lines(20, "b"), lines(20, "c")}, lines(20, "c")},
+		// Lines are laid out for 40 columns at least.
+		"more than goes into a line": {[][]string{lines(9, "too long for the terminal"), lines(3, "2 wide for a narrow terminal"), lines(1, "b")}, lines(1, "b")},
+		"all of it in the end":       {[][]string{lines(2, "3 wide for a narrow terminal"), lines(1, "4 wide for a narrow terminal")}, []string{"4 wide for a narrow ", "terminal 0"}},
 	} {
-		f := &fakeTerminal{height: 10}
-		if _, err := f.Write([]byte(before)); err != nil {
-			t.Fatal(err)
-		}
-		p := &painter{w: f}
-		for i, frame := range c.frames {
-			if err := p.paint(frame, 79, f.height, i == len(c.frames)-1); err != nil {
+		for _, height := range []int{1, 2, 10} {
+			f := &fakeTerminal{width: 20, height: height}
+			if _, err := f.Write([]byte(before)); err != nil {
 				t.Fatal(err)
 			}
-			if f.col != 0 {
-				t.Errorf("%s: the cursor is in column %d", name, f.col)
+			p := &painter{w: f}
+			for i, frame := range c.frames {
+				if err := p.paint(frame, 39, f.height, i == len(c.frames)-1); err != nil {
+					t.Fatal(err)
+				}
+				if f.col != 0 {
+					t.Errorf("%s, %d rows: the cursor is in column %d", name, height, f.col)
+				}
+			}
+			if diff := cmp.Diff(before+strings.Join(c.want, "\n"), f.String()); diff != "" {
+				t.Errorf("%s, %d rows: -want +got:\n%s", name, height, diff)
 			}
 		}
-		if diff := cmp.Diff(before+strings.Join(c.want, "\n"), f.String()); diff != "" {
-			t.Errorf("%s: -want +got:\n%s", name, diff)
+	}
+}
+
+// TestPaintAgain: what is shown already is not painted again, but in the end.
+func TestPaintAgain(t *testing.T) {
+	t.Parallel()
+	f := &fakeTerminal{width: 20, height: 10}
+	p := &painter{w: f}
+	for i := range 10 {
+		if err := p.paint([]string{"a", "b"}, 39, f.height, i == 9); err != nil {
+			t.Fatal(err)
 		}
+	}
+	if f.writes != 2 || f.String() != "a\nb" {
+		t.Errorf("%d times: %q", f.writes, f)
 	}
 }
 
 // TestResize: a picture of another size is gone with the wind; the next one comes below.
 func TestResize(t *testing.T) {
 	t.Parallel()
-	f := &fakeTerminal{height: 10}
+	f := &fakeTerminal{width: 20, height: 10}
 	p := &painter{w: f}
 	for _, width := range []int{79, 60, 60} {
 		if err := p.paint([]string{fmt.Sprint("of ", width)}, width, f.height, false); err != nil {

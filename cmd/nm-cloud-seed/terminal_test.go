@@ -27,7 +27,8 @@ type onTerminal struct {
 	closed chan struct{}
 }
 
-func startOnTerminal(t *testing.T, args ...string) *onTerminal {
+// openTerminal opens a terminal of 80 columns at both ends.
+func openTerminal(t *testing.T) (master, tty *os.File) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
@@ -45,7 +46,12 @@ func startOnTerminal(t *testing.T, args ...string) *onTerminal {
 	if errno != 0 {
 		t.Fatal(errno)
 	}
-	tty := os.NewFile(other, "tty")
+	return master, os.NewFile(other, "tty")
+}
+
+func startOnTerminal(t *testing.T, args ...string) *onTerminal {
+	t.Helper()
+	master, tty := openTerminal(t)
 	defer tty.Close()
 	o := &onTerminal{Cmd: exec.Command(args[0], args[1:]...), master: master, closed: make(chan struct{})}
 	o.Stdin, o.Stdout, o.Stderr = tty, tty, tty
@@ -108,13 +114,17 @@ func (o *onTerminal) end(t *testing.T) int {
 	return o.ProcessState.ExitCode()
 }
 
-// TestWatch follows the service on a terminal: before there is anything, while it is at
-// work, to its end.
+// TestWatch follows the service on a terminal: before there is anything, if there is to
+// be, while it is at work, to its end.
 func TestWatch(t *testing.T) {
 	if !lab.Inside() {
 		t.Parallel()
 	}
 	lab.Run(t, lab.Config{}, func(l *lab.Lab) {
+		never := startOnTerminal(t, "nm-cloud-seed", "status", "--watch")
+		if status, text := never.end(t), never.said(); status != exitUnknown || !strings.HasPrefix(text, "nm-cloud-seed: the service has not run") {
+			t.Errorf("exit status %d: %q", status, text)
+		}
 		if err := os.WriteFile("/etc/nm-cloud-seed.conf", []byte("[main]\nplatform=cloudstack\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -156,7 +166,7 @@ func TestWatch(t *testing.T) {
 		if !regexp.MustCompile(`(?s)ready.*\nstep +took +at.*\nNetworkManager .*\nvirtual router .*[▏▎▍▌▋▊▉█].*\x1b\[J$`).MatchString(last) {
 			t.Errorf("%q", last)
 		}
-		screen := &fakeTerminal{height: 24}
+		screen := &fakeTerminal{width: 80, height: 24}
 		if _, err := screen.Write([]byte(strings.ReplaceAll(regexp.MustCompile(`\x1b\[\d*m`).ReplaceAllString(text, ""), "\r\n", "\n"))); err != nil {
 			t.Fatal(err)
 		}

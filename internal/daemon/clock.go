@@ -26,16 +26,10 @@ func (s State) MonotonicStart() (at time.Duration, ok bool) {
 	return time.Duration(s.StartedMonotonic) * time.Microsecond, true
 }
 
-// Age is how long ago the run started.
+// Age is how long ago the run started, whatever has become of the clock meanwhile.
 func (s State) Age() time.Duration {
 	if at, ok := s.MonotonicStart(); ok {
 		return Monotonic() - at
 	}
 	return time.Since(s.Started)
-}
-
-// resume makes a state that was read one of this process: steps count from the same
-// moment as before, whatever has become of the clock.
-func (s *State) resume() {
-	s.Started = time.Now().Add(-s.Age())
 }

@@ -97,7 +97,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 		return err
 	}
 	if ctx.Err() != nil {
-		d.say(Stopped, "stopped before there was a seed")
+		d.tell(func(s *State) {
+			s.step(string(Stopped))
+			s.Phase, s.Text = Stopped, "stopped before there was a seed"
+		})
 		return ctx.Err()
 	}
 	from := fromVR(inst)
@@ -223,7 +226,10 @@ func (d *Daemon) leave(ctx context.Context, networks *Networks, held []string) {
 // fail is the end of a run that could not do its job: boot goes on without it.
 // It says why, and keeps cloud-init from searching once more.
 func (d *Daemon) fail(err error) error {
-	d.tell(func(s *State) { s.Phase, s.Text, s.Error = Failed, err.Error(), err.Error() })
+	d.tell(func(s *State) {
+		s.step(string(Failed))
+		s.Phase, s.Text, s.Error = Failed, err.Error(), err.Error()
+	})
 	if err := cloudinit.NoSearch(filepath.Join(d.Root, RunDir)); err != nil {
 		d.Log.WithError(err).Warn("cloud-init will search for the virtual router, too")
 	}

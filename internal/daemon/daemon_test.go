@@ -116,6 +116,9 @@ func TestFailureIsToldAndTakenBack(t *testing.T) {
 	if err := d.fail(cause); !errors.Is(err, cause) {
 		t.Errorf("error %v", err)
 	}
+	if s, err := ReadState(root); err != nil || len(s.Steps) != 1 || s.Steps[0].Name != "failed" {
+		t.Errorf("state %+v, %v", s, err)
+	}
 	for path, want := range map[string]string{
 		issuePath:      "nm-cloud-seed: no lease [2J on \\\\e{red}eth0\n\n", // agetty's escapes are escaped
 		"/dev/console": "\r\nnm-cloud-seed: no lease [2J on \\e{red}eth0\r\n",
@@ -174,13 +177,13 @@ func TestProgressAfterTheEnd(t *testing.T) {
 	root := machine(t, map[string]string{filepath.Join(RunDir, "x"): ""})
 	d, notified := newDaemon(root, config.Default())
 	d.say(Ready, "seeded")
-	d.progress(Progress{Phase: Fetching, Text: "late", View: lease.View{
+	d.progress(Progress{Phase: Fetching, Step: "lease", Text: "late", View: lease.View{
 		Running: true,
 		Leases:  []lease.Lease{{Device: "eth0", Temporary: true}},
 		Devices: []lease.Device{{Name: "eth0", State: lease.Leased, Detail: "x"}},
 	}})
 	s, err := ReadState(root)
-	if err != nil || s.Phase != Ready || s.Text != "seeded" || !cmp.Equal(s.Temporary, []string{"eth0"}) || len(s.Devices) != 1 {
+	if err != nil || s.Phase != Ready || s.Text != "seeded" || !cmp.Equal(s.Temporary, []string{"eth0"}) || len(s.Devices) != 1 || len(s.Steps) > 0 {
 		t.Errorf("state %+v, %v", s, err)
 	}
 	if diff := cmp.Diff([]string{"STATUS=seeded"}, *notified); diff != "" {
@@ -233,13 +236,15 @@ func TestKilledRun(t *testing.T) {
 		root := machine(t, map[string]string{filepath.Join(RunDir, "x"): ""})
 		d, _ := newDaemon(root, config.Default())
 		d.state.Process = process{child.Process.Pid, start}
+		d.state.Started, d.state.StartedMonotonic = time.Now().Add(-time.Hour), Monotonic().Microseconds() // the clock was set
 		d.tell(func(s *State) { s.Phase, s.Text, s.Temporary = phase, "text", []string{"eth0"} })
 		defer func() {
 			s, err := ReadState(root)
 			if err != nil || s.Ended == nil || len(s.Temporary) != 0 {
 				t.Errorf("after its end: %+v, %v", s, err)
 			}
-			if killed := strings.Contains(s.Text, "was killed while it was searching: text"); killed != (phase == Searching) {
+			killed := strings.Contains(s.Text, "was killed while it was searching: text")
+			if killed != (phase == Searching) || killed != (len(s.Steps) == 1 && s.Steps[0].Name == "failed" && s.Steps[0].At < 60000) {
 				t.Errorf("after its end in %s: %+v", phase, s)
 			}
 		}()
@@ -303,7 +308,7 @@ func TestFullConsole(t *testing.T) {
 
 func TestLine(t *testing.T) {
 	for in, want := range map[string]string{
-		"plain": "plain", "a\nb\tc\x00d\u0085e": "a b c d e", "ä→": "ä→",
+		"plain": "plain", "a\nb\tc\x00d\u0085e\u202ef": "a b c d e f", "ä→": "ä→",
 		strings.Repeat("ä", 2000): strings.Repeat("ä", 1000) + "…",
 	} {
 		if got := line(in); got != want {
@@ -324,7 +329,7 @@ func TestStoppedBeforeTheBusIsThere(t *testing.T) {
 	if took := time.Since(start); took > 2*time.Second {
 		t.Errorf("took %v", took)
 	}
-	if s, _ := ReadState(d.Root); s.Phase != Stopped {
+	if s, _ := ReadState(d.Root); s.Phase != Stopped || len(s.Steps) == 0 || s.Steps[len(s.Steps)-1].Name != "stopped" {
 		t.Errorf("state %+v", s)
 	}
 	if n := len(*notified); (*notified)[n-1] != "STOPPING=1" && (*notified)[n-2] != "STOPPING=1" {

@@ -1,11 +1,6 @@
 package daemon
 
-import (
-	"os"
-	"path/filepath"
-
-	"github.com/nm-cloud-seed/nm-cloud-seed/internal/lease"
-)
+import "github.com/nm-cloud-seed/nm-cloud-seed/internal/lease"
 
 // Concerned says why the virtual router is to be asked again when NetworkManager
 // has got a lease, empty if it is not: then the run or the wait that goes on
@@ -16,8 +11,7 @@ func Concerned(root string, l lease.Lease) (reason string) {
 	if err != nil || s.Ended == nil || s.Healing != nil {
 		return ""
 	}
-	_, err = os.Lstat(filepath.Join(root, wantingPath))
-	return s.concerned(l, err == nil)
+	return s.concerned(l, Wants(root))
 }
 
 // concerned decides. wanting is that this boot has no data from the virtual router.

@@ -29,7 +29,7 @@ func (d *Daemon) Heal(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	if !d.wants() {
+	if !Wants(d.Root) {
 		d.Log.Info("nothing to do: this boot has its data")
 		return nil
 	}
@@ -37,7 +37,6 @@ func (d *Daemon) Heal(ctx context.Context) error {
 		d.Log.Warn(err) // it was killed very early
 		d.state = State{Started: time.Now(), StartedMonotonic: Monotonic().Microseconds(), Phase: Failed}
 	}
-	d.state.resume()
 	kept := d.state.Kept // is ours again, for the time being
 	d.tell(func(s *State) {
 		const waiting = "waiting for the virtual router"

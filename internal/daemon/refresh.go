@@ -53,7 +53,7 @@ func (d *Daemon) Refresh(ctx context.Context) (changed []string, err error) {
 		return nil, err
 	case !(cloudinit.Files{Root: d.Root}).Done():
 		return nil, fmt.Errorf("%w: cloud-init is still at work (try again when 'cloud-init status --wait' has ended)", ErrBusy)
-	case d.wants():
+	case Wants(d.Root):
 		ctx, cancel := context.WithTimeout(ctx, refreshLimit)
 		defer cancel()
 		if err := d.StartUnit(ctx, healUnit); err != nil {

@@ -160,8 +160,10 @@ func (d *Daemon) want() error {
 	return atomicfile.WriteFile(filepath.Join(d.Root, wantingPath), nil, 0o644)
 }
 
-func (d *Daemon) wants() bool {
-	_, err := os.Lstat(filepath.Join(d.Root, wantingPath))
+// Wants says whether the boot below root has no data from the virtual router: then
+// nm-cloud-seed-heal.service waits for it, from when cloud-init is done.
+func Wants(root string) bool {
+	_, err := os.Lstat(filepath.Join(root, wantingPath))
 	return err == nil
 }
 

@@ -73,7 +73,7 @@ type Refresh struct {
 	Ended   *time.Time `json:"ended,omitempty"`
 }
 
-// Step is something that a run achieved.
+// Step is something that a run achieved, or its end as Failed or Stopped.
 type Step struct {
 	Name string  `json:"name"`
 	At   float64 `json:"at-ms"` // milliseconds since Started
@@ -124,6 +124,7 @@ func ReadState(root string) (State, error) {
 		}
 		s.Ended, s.Temporary = &last, nil // NetworkManager has taken them down
 		if !s.Phase.end() {
+			s.stepAt(string(Failed), min(last.Sub(s.Started), s.Age()))
 			s.Phase, s.Text = Failed, "the run was killed while it was "+string(s.Phase)+": "+s.Text
 		}
 	}
@@ -154,8 +155,10 @@ func (s *State) refreshing() bool { return s.Refresh != nil && s.Refresh.Ended =
 // Busy says whether anything goes on that changes the state.
 func (s *State) Busy() bool { return s.Ended == nil || s.Healing != nil || s.refreshing() }
 
-func (s *State) step(name string) {
-	s.Steps = append(s.Steps, Step{name, float64(time.Since(s.Started).Microseconds()) / 1000})
+func (s *State) step(name string) { s.stepAt(name, s.Age()) }
+
+func (s *State) stepAt(name string, age time.Duration) {
+	s.Steps = append(s.Steps, Step{name, float64(age.Microseconds()) / 1000})
 }
 
 // KeptForGood takes it back, in the state below root, that the connections of these

@@ -81,17 +81,20 @@ func (d *Daemon) progress(p Progress) {
 				s.Temporary = append(s.Temporary, l.Device)
 			}
 		}
+		text := &s.Text
+		switch {
+		case s.Healing != nil:
+			text = &s.Healing.Text
+		case s.Phase.end():
+			return
+		default:
+			s.Phase = p.Phase
+		}
 		if p.Step != "" {
 			s.step(p.Step)
 		}
-		switch {
-		case s.Healing != nil && p.Text != "":
-			s.Healing.Text = p.Text
-		case !s.Phase.end():
-			s.Phase = p.Phase
-			if p.Text != "" {
-				s.Text = p.Text
-			}
+		if p.Text != "" {
+			*text = p.Text
 		}
 	})
 }
@@ -137,7 +140,7 @@ func (d *Daemon) writeConsole(text string) {
 // line makes a text fit for one line of a terminal, of bounded length.
 func line(text string) string {
 	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r

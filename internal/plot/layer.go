@@ -65,7 +65,7 @@ func escape(text string) string {
 		text = text[:8*textMost]
 	}
 	runes := []rune(strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r

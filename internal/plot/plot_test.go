@@ -117,7 +117,7 @@ func texts(svg []byte) (all []string, err error) {
 // paper.
 func TestHostile(t *testing.T) {
 	t.Parallel()
-	evil := "</text><script>alert(1)</script>\x00\x1b\xff]]>&\"' " + strings.Repeat("x", 10000)
+	evil := "</text><script>alert(1)</script>\x00\x1b\xff\u202e]]>&\"' " + strings.Repeat("x", 10000)
 	times := []time.Duration{0, -1, math.MinInt64, math.MaxInt64, 1, time.Hour}
 	c := Chart{Title: evil, Subtitle: evil}
 	for _, from := range times {
@@ -133,7 +133,7 @@ func TestHostile(t *testing.T) {
 	if err != nil || len(all) == 0 {
 		t.Fatalf("%d texts: %v", len(all), err)
 	}
-	if bytes.Contains(svg, []byte("<script")) || bytes.Contains(svg, []byte("NaN")) || bytes.Contains(svg, []byte("Inf")) {
+	if bytes.Contains(svg, []byte("<script")) || bytes.Contains(svg, []byte("\u202e")) || bytes.Contains(svg, []byte("NaN")) || bytes.Contains(svg, []byte("Inf")) {
 		t.Errorf("%.2000s", svg)
 	}
 	if len(svg) > 1<<20 {

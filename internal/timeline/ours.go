@@ -15,9 +15,6 @@ func (c *collector) run(s daemon.State) (plot.Row, *plot.Detail) {
 		return plot.Row{}, nil
 	}
 	u := c.units[ours]
-	if u.ActiveEnter < u.InactiveExit && u.InactiveEnter >= u.InactiveExit {
-		row.Spans[0].Kind = plot.Failed
-	}
 	start := c.start(s)
 	steps := StepsOf(s, c.now-start)
 	if len(steps.Run) == 0 {
@@ -30,10 +27,14 @@ func (c *collector) run(s daemon.State) (plot.Row, *plot.Detail) {
 		detail.Rows = append(detail.Rows, plot.Row{Name: name, Spans: []plot.Span{{From: from, To: max(from, to), Kind: kind}}})
 	}
 	add("start of the process", plot.System, bar.From, c.since(start))
+	end := &steps.Run[len(steps.Run)-1]
+	if end.State == Failed { // it may have handed over the network then
+		end.To = max(end.To, c.started(u)-start)
+	}
 	for _, step := range steps.Run {
 		add(step.Name, stepKind(step), c.since(start+step.From), c.since(start+step.To))
 	}
-	if end := steps.Run[len(steps.Run)-1]; end.State == Done && u.ActiveEnter >= u.InactiveExit {
+	if end.State == Done && u.ActiveEnter >= u.InactiveExit {
 		add("until cloud-init may go on", plot.System, c.since(start+end.To), bar.To)
 	}
 	return row, &detail
@@ -52,11 +53,11 @@ func (c *collector) healing(s daemon.State) (plot.Row, *plot.Detail) {
 	row := plot.Row{Name: cmp.Or(u.ID, heal), Spans: []plot.Span{c.span(plot.Waiting, u.InactiveExit, end)}}
 	start := c.start(s)
 	steps := StepsOf(s, c.now-start)
-	if !steps.Healing || len(steps.After) == 0 {
+	if len(steps.Healing) == 0 {
 		return row, nil
 	}
 	detail := plot.Detail{Of: row.Name, From: row.Spans[0].From, To: row.Spans[0].To}
-	for _, step := range steps.After {
+	for _, step := range steps.Healing {
 		span := c.span(stepKind(step), start+step.From, start+step.To)
 		detail.Rows = append(detail.Rows, plot.Row{Name: step.Name, Spans: []plot.Span{span}})
 	}
@@ -73,11 +74,8 @@ func (c *collector) start(s daemon.State) time.Duration {
 }
 
 func stepKind(s Step) plot.Kind {
-	switch s.State {
-	case Failed:
+	if s.State == Failed {
 		return plot.Failed
-	case UnderWay:
-		return plot.Waiting
 	}
 	return plot.Step
 }

@@ -27,20 +27,16 @@ const (
 	Failed
 )
 
-// Steps are those of a run until cloud-init could go on, and those of what came after
+// Steps are those of a run until cloud-init could go on, and those of healing after
 // it, which can take hours.
 type Steps struct {
-	Run     []Step
-	After   []Step
-	AfterAt time.Duration // when it began
-	Healing bool          // that is what came after it
+	Run       []Step
+	Healing   []Step
+	HealingAt time.Duration // when it began
 }
 
-// What our service calls the last step of a run, and the first of healing.
-const (
-	lastStep  = "seed"
-	firstHeal = "waiting for the virtual router"
-)
+// firstHeal is what our service calls the first step of healing.
+const firstHeal = "waiting for the virtual router"
 
 const (
 	stepsMost = 12 // of each, whatever a state says
@@ -50,41 +46,18 @@ const (
 
 // StepsOf takes a state apart. age is how long ago the run started.
 func StepsOf(s daemon.State, age time.Duration) (steps Steps) {
-	all := s.Steps
-	n := slices.IndexFunc(all, func(s daemon.Step) bool { return s.Name == lastStep || s.Name == firstHeal }) + 1
-	seeded := n > 0 && all[n-1].Name == lastStep
-	switch {
-	case n == 0:
-		n = len(all)
-	case !seeded:
-		n-- // it never got there
+	run := s.Steps
+	if n := slices.IndexFunc(run, func(s daemon.Step) bool { return s.Name == firstHeal }); n >= 0 {
+		steps.HealingAt = moment(run[n].At)
+		steps.Healing = series(run[n+1:], steps.HealingAt)
+		run = run[:n]
 	}
-	steps.Run = series(all[:n], 0)
-	rest := all[n:]
-	end := ageMost
-	if len(rest) > 0 {
-		steps.AfterAt = moment(rest[0].At)
-		end = steps.AfterAt
-		if rest[0].Name == firstHeal {
-			steps.Healing, rest = true, rest[1:]
-		} else {
-			steps.AfterAt = last(steps.Run, 0)
-		}
-		steps.After = series(rest, steps.AfterAt)
-	}
-
+	steps.Run = series(run, 0)
 	switch {
 	case s.Healing != nil:
-		steps.After = add(steps.After, "under way", steps.AfterAt, age, UnderWay)
+		steps.Healing = add(steps.Healing, "under way", steps.HealingAt, age, UnderWay)
 	case s.Ended == nil && !over(s.Phase):
 		steps.Run = add(steps.Run, string(s.Phase), 0, age, UnderWay)
-	}
-	if s.Ended != nil && !seeded && s.Phase != daemon.Idle {
-		name := "failed"
-		if s.Phase == daemon.Stopped {
-			name = "stopped"
-		}
-		steps.Run = add(steps.Run, name, 0, min(s.Ended.Sub(s.Started), end), Failed)
 	}
 	return steps
 }
@@ -100,7 +73,11 @@ func series(from []daemon.Step, start time.Duration) (steps []Step) {
 		from = from[len(from)-stepsMost:]
 	}
 	for _, s := range from {
-		steps = add(steps, s.Name, start, moment(s.At), Done)
+		state := Done
+		if s.Name == string(daemon.Failed) || s.Name == string(daemon.Stopped) {
+			state = Failed
+		}
+		steps = add(steps, s.Name, start, moment(s.At), state)
 	}
 	return steps
 }
@@ -126,7 +103,7 @@ func moment(ms float64) time.Duration {
 // clean makes a name fit for one line, and bounds it.
 func clean(name string) string {
 	name = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || !unicode.IsPrint(r) {
+		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r

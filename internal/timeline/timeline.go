@@ -155,11 +155,15 @@ func (c *collector) system() (rows []plot.Row) {
 	return rows
 }
 
-// unit is the row of a unit that has been started.
+// unit is the row of a unit that has been started, or failed to: without having been
+// active it became inactive. All of these stay active once they are.
 func (c *collector) unit(name string, kind plot.Kind) (plot.Row, bool) {
 	u := c.units[name]
 	if u.InactiveExit <= 0 {
 		return plot.Row{}, false
+	}
+	if u.ActiveEnter < u.InactiveExit && u.InactiveEnter >= u.InactiveExit {
+		kind = plot.Failed
 	}
 	row := plot.Row{Name: cmp.Or(u.ID, name), Spans: []plot.Span{c.span(kind, u.InactiveExit, c.started(u))}}
 	if u.ActiveEnter >= u.InactiveExit && slices.Contains(active, row.Name) {

@@ -236,6 +236,25 @@ func TestUnderWay(t *testing.T) {
 	if last.Name != ours || last.Spans[0].To-last.Spans[0].From != 3100*time.Millisecond || !strings.Contains(c.Title, "not over yet") || len(c.Marks) > 0 {
 		t.Error(describe(c))
 	}
+	if strings.Contains(string(plot.Draw(c)), "healing") {
+		t.Error("nothing is healed, and the legend has it")
+	}
+}
+
+// TestFailed: what has failed is said of each unit.
+func TestFailed(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{ours, "cloud-init-local.service", "NetworkManager.service", stages} {
+		r := record(t, "heal")
+		u := r.units[name]
+		u.ActiveEnter, u.InactiveEnter = 0, u.InactiveExit+time.Second
+		r.units[name] = u
+		for _, row := range r.chart(t).Rows {
+			if failed := row.Spans[0].Kind == plot.Failed; failed != (row.Name == name || row.Name == ours) {
+				t.Errorf("%s failed; %s: %t", name, row.Name, failed)
+			}
+		}
+	}
 }
 
 // TestHostile: no state and no timestamps make a bar that ends before it begins, or is

@@ -221,7 +221,7 @@ func TestWaitStoppedAndStartedAgain(t *testing.T) {
 		for range 2 {
 			o := s.run()
 			s.must(o.err)
-			if got := names(o.state.Steps); !slices.Equal(got, []string{"NetworkManager", "lease", "waiting for the virtual router", "NetworkManager", "lease"}) {
+			if got := names(o.state.Steps); !slices.Equal(got, []string{"NetworkManager", "lease", "failed", "waiting for the virtual router", "NetworkManager", "lease"}) {
 				s.Errorf("the steps are %q", got)
 			}
 			if len(o.state.Devices) > 0 || o.state.Healing != nil {
