@@ -306,8 +306,8 @@ var here = []struct {
 	{"of another instance", func(s *scene) { s.files[generation+"meta-data"] = `{"instance-id":"` + other + `"}` }, []Check{
 		{"this-boot.seed", Problem, "instance " + other + ", written 2 h ago, for root alone, but the service says that it seeded instance " + id, nil, "reboot"},
 	}},
-	{"of the boot before", func(s *scene) { s.late = -time.Hour }, []Check{
-		{"this-boot.seed", Problem, "instance " + id + ", written 3 h ago, for root alone: that was before the system started", nil, "rm -r /run/nm-cloud-seed/seed /run/nm-cloud-seed/seed.d, and reboot"},
+	{"the clock was put forward since", func(s *scene) { s.late = -time.Hour }, []Check{
+		{"this-boot.seed", OK, "instance " + id + ", written 3 h ago, for root alone", nil, ""},
 	}},
 
 	// What cloud-init made of it.

@@ -85,8 +85,6 @@ func (m *machine) content(dir string) Check {
 	text := "instance " + meta.ID + ", written " + m.ago(info.ModTime()) + ", for root alone"
 	now := m.routerHas()
 	switch {
-	case !m.world.Booted.IsZero() && info.ModTime().Before(m.world.Booted):
-		return problem(text+": that was before the system started", "rm -r /"+seedCurrent+" /"+seedDir+", and reboot")
 	case m.seeded() && m.state.Instance.ID != meta.ID:
 		return problem(text+", but the service says that it seeded instance "+m.state.Instance.ID, "reboot")
 	case now != "" && now != meta.ID:
