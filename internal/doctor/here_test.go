@@ -295,6 +295,9 @@ var here = []struct {
 	{"half a seed", func(s *scene) { delete(s.files, generation+"user-data") }, []Check{
 		{"this-boot.seed", Problem, "the seed is not complete: no such file or directory: /run/nm-cloud-seed/seed.d/1/user-data", nil, "reboot"},
 	}},
+	{"the seed is gone", func(s *scene) { delete(s.files, generation+"meta-data"); delete(s.files, generation+"user-data") }, []Check{
+		{"this-boot.seed", Problem, "the seed is not complete: no such file or directory: /run/nm-cloud-seed/seed.d", nil, "reboot"},
+	}},
 	{"open to all", func(s *scene) {
 		s.modes = map[string]os.FileMode{"run/nm-cloud-seed/seed.d": 0o711, "run/nm-cloud-seed/seed.d/1": 0o700, generation + "meta-data": 0o640, generation + "user-data": 0o600}
 	}, []Check{
