@@ -46,6 +46,18 @@ var here = []struct {
 		{"platform.cloudstack", OK, "a CloudStack VM, says nm-cloud-seed=force on the kernel command line", []string{`ignoring nm-cloud-seed="maybe" on the kernel command line (known: off, force)`}, ""},
 		{"nm-cloud-seed.switched-on", OK, "by the kernel command line, over platform=none", nil, ""},
 	}},
+	{"forced, without an order", func(s *scene) {
+		s.files["proc/cmdline"] = "nm-cloud-seed=force\n"
+		s.files["etc/nm-cloud-seed.conf"] = "[main]\nplatform=none\nordering=off\n"
+	}, []Check{
+		{"platform.cloudstack", OK, "a CloudStack VM, says nm-cloud-seed=force on the kernel command line", nil, ""},
+		{"nm-cloud-seed.switched-on", Problem, "switched off by ordering=off: nothing is done", nil,
+			"remove that line from /etc/nm-cloud-seed.conf, or the file in /etc/nm-cloud-seed.conf.d or /usr/lib/nm-cloud-seed/conf.d that has it"},
+		{"ordering.deadlock", Problem, "cloud-init looks for CloudStack without a network: cloud-init.service before sysinit.target before NetworkManager.service", nil,
+			"see to nm-cloud-seed, which changes that order at boot"},
+		skip("ordering.plan", "nm-cloud-seed.switched-on"), skip("ordering.written", "ordering.plan"),
+		skip("this-boot.service", "ordering.written"), skip("this-boot.seed", "this-boot.service"),
+	}},
 	{"switched off on the kernel command line", func(s *scene) { s.files["proc/cmdline"] = "nm-cloud-seed=off\n"; s.files["usr/sbin/update-grub"] = "" }, []Check{
 		{"nm-cloud-seed.switched-on", Problem, "switched off on the kernel command line: nothing is done", nil,
 			"take nm-cloud-seed=off out of /etc/default/grub, make GRUB's configuration anew (update-grub or grub2-mkconfig), and reboot"},

@@ -11,25 +11,21 @@ import (
 // cloudStack says what the machine is taken for. That it is none of CloudStack's
 // is no problem.
 func (m *machine) cloudStack() Check {
-	var c Check
 	if m.platform.By != "" {
-		c = ok("a CloudStack VM, says " + m.platform.By)
-	} else {
-		c = info("no: " + m.platform.Not)
-		c.Fix = "only if this is a CloudStack VM: " + m.overrule()
-		if m.platform.Off != "" {
-			c = c.with(m.platform.Off)
-		}
+		return ok("a CloudStack VM, says " + m.platform.By).with(m.cautions...)
 	}
-	if m.platform.By == "" {
-		hidden := m.hidden()
-		if m.confErr != nil && (m.world.Root || len(hidden) == 0) { // the word may be in what cannot be read
-			c.State, c.Fix = Problem, "mend the configuration, which may have meant to say so"
-			c = c.with(strings.Split(m.shown(m.confErr.Error()), "\n")...)
-		}
-		if !m.world.Root {
-			c = c.with(hidden...)
-		}
+	c := info("no: " + m.platform.Not)
+	c.Fix = "only if this is a CloudStack VM: " + m.overrule()
+	if m.platform.Off != "" {
+		c = c.with(m.platform.Off)
+	}
+	hidden := m.hidden()
+	if m.confErr != nil && (m.world.Root || len(hidden) == 0) { // the word may be in what cannot be read
+		c.State, c.Fix = Problem, "mend the configuration, which may have meant to say so"
+		c = c.with(strings.Split(m.shown(m.confErr.Error()), "\n")...)
+	}
+	if !m.world.Root {
+		c = c.with(hidden...)
 	}
 	return c.with(m.cautions...)
 }
@@ -110,7 +106,7 @@ func (m *machine) switchedOnHere() Check {
 		}
 		return c
 	case config.OverrideForce:
-		if m.conf.Platform == config.PlatformNone {
+		if m.conf.Platform == config.PlatformNone && m.conf.Ordering != config.OrderingOff { // which nothing overrides
 			return ok("by the kernel command line, over platform=none")
 		}
 	}
