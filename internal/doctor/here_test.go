@@ -72,17 +72,20 @@ var here = []struct {
 	}},
 
 	// cloud-init.
-	{"cloud-init disabled on the kernel command line", func(s *scene) { s.files["proc/cmdline"] = "cloud-init=disabled\n" }, []Check{
+	{"cloud-init disabled on the kernel command line", func(s *scene) { s.disabled(); s.files["proc/cmdline"] = "cloud-init=disabled\n" }, []Check{
 		{"cloud-init.enabled", Problem, "cloud-init=disabled on the kernel command line", nil, "take that word out of the kernel command line, and reboot"},
+		skip("ordering.written", "cloud-init.enabled"), skip("this-boot.service", "ordering.written"), skip("this-boot.seed", "this-boot.service"),
 		skip("this-boot.cloud-init", "cloud-init.enabled"), skip("this-boot.datasource", "this-boot.cloud-init"),
 	}},
-	{"cloud-init disabled by a file", func(s *scene) { s.files["etc/cloud/cloud-init.disabled"] = "" }, []Check{
+	{"cloud-init disabled by a file", func(s *scene) { s.disabled(); s.files["etc/cloud/cloud-init.disabled"] = "" }, []Check{
 		{"cloud-init.enabled", Problem, "/etc/cloud/cloud-init.disabled exists", nil, "rm /etc/cloud/cloud-init.disabled"},
+		skip("ordering.written", "cloud-init.enabled"), skip("this-boot.service", "ordering.written"), skip("this-boot.seed", "this-boot.service"),
 		skip("this-boot.cloud-init", "cloud-init.enabled"), skip("this-boot.datasource", "this-boot.cloud-init"),
 	}},
-	{"no datasource by ds-identify", func(s *scene) { s.files["run/cloud-init/disabled"] = "" }, []Check{
+	{"no datasource by ds-identify", func(s *scene) { s.disabled(); s.files["run/cloud-init/disabled"] = "" }, []Check{
 		{"cloud-init.enabled", Problem, "in this boot its generator (ds-identify) found no datasource, so that it did not start (/run/cloud-init/disabled)", nil,
 			`write exactly "datasource_list: [ CloudStack ]" to /etc/cloud/cloud.cfg.d/90-cloudstack.cfg, and reboot`},
+		skip("ordering.written", "cloud-init.enabled"), skip("this-boot.service", "ordering.written"), skip("this-boot.seed", "this-boot.service"),
 		skip("this-boot.cloud-init", "cloud-init.enabled"), skip("this-boot.datasource", "this-boot.cloud-init"),
 	}},
 	{"a longer list, on KVM", func(s *scene) { s.files["etc/cloud/cloud.cfg"] = "datasource_list: [ CloudStack, None ]\n" }, []Check{

@@ -82,6 +82,7 @@ func examineSystem(ctx context.Context, dir string, w World) Report {
 func (m *machine) steps() []step {
 	const (
 		cloudInit = "cloud-init.installed"
+		enabled   = "cloud-init.enabled"
 		nm        = "NetworkManager.installed"
 		started   = "NetworkManager.started"
 		running   = "NetworkManager.running"
@@ -104,7 +105,7 @@ func (m *machine) steps() []step {
 		{devices, m.leases, needs(running)},
 		{cloudInit, m.cloudInit, nil},
 		{"cloud-init.version", m.cloudInitVersion, needs(cloudInit)},
-		{"cloud-init.enabled", m.cloudInitRuns, needs(cloudInit)},
+		{enabled, m.cloudInitRuns, needs(cloudInit)},
 		{"cloud-init.configuration", m.cloudInitConfig, needs(cloudInit)},
 		{"cloud-init.datasources", m.datasourcesHere, needs(cloudInit)},
 		{"cloud-init.seeds", m.otherSeeds, needs(cloudInit)},
@@ -118,12 +119,12 @@ func (m *machine) steps() []step {
 		{"ordering.cycles", m.cycles, nil},
 		{"ordering.deadlock", m.deadlock, needs(cloudInit, started)},
 		{plan, m.generator, needs(cloudInit, started, ours, on)},
-		{written, m.written, needs(plan)},
+		{written, m.written, needs(plan, enabled)},
 		{router, m.metadata, needs(devices)},
 		{"virtual-router.passwords", m.passwords, needs(router)},
 		{"this-boot.service", m.service, needs(written)},
 		{"this-boot.seed", m.seed, needs("this-boot.service")},
-		{"this-boot.cloud-init", m.stages, needs("cloud-init.enabled")},
+		{"this-boot.cloud-init", m.stages, needs(enabled)},
 		{"this-boot.datasource", m.datasource, needs("this-boot.cloud-init")},
 	}
 	if !m.world.Root {
