@@ -39,6 +39,8 @@ func (m *machine) leases() Check {
 	switch {
 	case len(m.view.Leases) > 0:
 		return c.one()
+	case m.elsewhere() != "":
+		return m.spared("lease", c.Items)
 	case len(m.view.Devices) == 0:
 		return problem("there is no wired device", "see in CloudStack that the VM has a NIC, and in 'ip link' that its driver is there")
 	case len(left) > 0:

@@ -199,6 +199,16 @@ var scenes = map[string]func(s *scene) (generated bool){
 			`"healing":{"text":"waiting for the virtual router","process":{"pid":0}},` + strings.Replace(seeded, `"source":"virtual router"`, `"source":"copy of the last boot"`, 1))
 		return true
 	},
+	"a config drive": func(s *scene) bool {
+		s.view.Leases, s.routers, s.password = nil, nil, nil
+		s.view.Devices = []lease.Device{{Name: "eth0", State: lease.Waiting, Detail: `"cloud-init eth0" is being activated`}}
+		s.nothingRun()
+		s.files["etc/cloud/cloud.cfg"] = "datasource_list: [ ConfigDrive, CloudStack ]\n"
+		s.files["run/nm-cloud-seed/status.json"] = status(`"phase":"idle","text":"nothing to do: cloud-init already has its datasource: DataSourceConfigDrive"`)
+		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":"DataSourceConfigDrive [net,ver=2][source=/dev/vdb]"}}`
+		s.files["run/cloud-init/cloud-id"] = "configdrive\n"
+		return true
+	},
 	"an ordinary user": func(s *scene) bool {
 		s.root = false
 		s.modes["sys/class/dmi/id/product_uuid"], s.modes["run/nm-cloud-seed/seed.d"] = 0, 0

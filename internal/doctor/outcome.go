@@ -49,16 +49,31 @@ func (m *machine) datasource() Check {
 		text += ", instance " + b.Instance
 	}
 	switch name := strings.TrimPrefix(b.Datasource, "DataSource"); {
+	case m.elsewhere() != "":
+		return info("cloud-init has the VM's data from elsewhere: " + text)
 	case name == "" && !b.Done:
 		return info("none yet")
 	case name == "" || name == "None":
 		return m.noDatasource()
-	case !strings.HasPrefix(name, "CloudStack"):
-		return info("cloud-init has the VM's data from elsewhere: " + text)
 	case m.seeded() && b.Instance != "" && b.Instance != m.state.Instance.ID:
 		return problem(text+", but the seed is of instance "+m.state.Instance.ID, "reboot; if that does not help, see "+cloudLog)
 	}
 	return ok(text)
+}
+
+// elsewhere is the datasource that cloud-init has the VM's data from, if that is
+// another than CloudStack's, such as a config drive.
+func (m *machine) elsewhere() string {
+	switch name := strings.TrimPrefix(m.boot.Datasource, "DataSource"); {
+	case name == "", name == "None", strings.HasPrefix(name, "CloudStack"):
+		return ""
+	}
+	return m.boot.Datasource
+}
+
+// spared is that something is missing where the VM's data is from elsewhere.
+func (m *machine) spared(what string, items []string) Check {
+	return info("no " + what + ", and none is needed: cloud-init has the VM's data from " + m.elsewhere()).with(items...)
 }
 
 func (m *machine) noDatasource() Check {
