@@ -531,6 +531,30 @@ func TestOrdinaryUser(t *testing.T) {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 
+	// What is wrong all the same.
+	s.view.Leases, s.view.Devices[0] = nil, lease.Device{Name: "eth0", State: lease.Waiting, Detail: "asking for a lease"}
+	s.failed("cannot write the seed: permission denied")
+	s.files["etc/cloud/cloud-init.disabled"] = ""
+	s.files["usr/lib/NetworkManager/conf.d/10-globally-managed-devices.conf"] = "[keyfile]\n" // which netplan's files decide about
+	s.files["etc/nm-cloud-seed.conf"] = "[main]\nx=y\n"
+	got = s.examine(t, true)
+	for name, want := range map[string]Check{
+		"NetworkManager.devices":      {State: Problem, Detail: "no device has an IPv4 address:"},
+		"virtual-router.metadata":     {State: Skipped, Detail: "depends on NetworkManager.devices"},
+		"cloud-init.enabled":          {State: Problem, Detail: "/etc/cloud/cloud-init.disabled exists"},
+		"nm-cloud-seed.configuration": {State: Problem, Detail: "there are mistakes"},
+	} {
+		if c := got.named(name); c.State != want.State || c.Detail != want.Detail {
+			t.Errorf("%+v", c)
+		}
+	}
+	delete(s.files, "etc/cloud/cloud-init.disabled")
+	s.view = healthy().view
+	if c := s.examine(t, true).named("this-boot.service"); c.State != Problem || c.Detail != "cannot write the seed: permission denied" {
+		t.Errorf("%+v", c)
+	}
+	s.files["etc/nm-cloud-seed.conf"] = "[main]\n"
+
 	// And where it is not to be seen that this is CloudStack.
 	s.files["sys/class/dmi/id/product_name"] = "VMware7,1\n"
 	got = s.examine(t, false)

@@ -136,7 +136,7 @@ func (m *machine) steps() []step {
 }
 
 // asUser makes a check as somebody who may not read everything: what comes of
-// that is no fault of the system's.
+// that is no fault of the system's. It matters to a few checks only.
 func (m *machine) asUser(of step) func() Check {
 	return func() Check {
 		m.denied = nil
@@ -144,20 +144,30 @@ func (m *machine) asUser(of step) func() Check {
 		if c.State != Warning && c.State != Problem {
 			return c
 		}
-		texts := append([]string{c.Detail}, c.Items...)
-		if strings.HasPrefix(of.name, "cloud-init.") {
-			texts = append(texts, m.cloud.Notes...)
-		}
-		for _, text := range append(texts, m.denied...) {
-			if strings.Contains(text, fs.ErrPermission.Error()) {
-				m.denied = append(m.denied, text)
+		var hidden []string
+		switch of.name {
+		case "cloud-init.configuration", "nm-cloud-seed.configuration", "ordering.units": // whose items are complaints
+			if hidden = denials(append([]string{c.Detail}, c.Items...)); len(hidden) < len(c.Items) {
+				return c
 			}
+		case "cloud-init.datasources", "cloud-init.seeds", "cloud-init.network":
+			hidden = append(denials(m.cloud.Notes), m.denied...)
 		}
-		if len(m.denied) == 0 {
+		if len(hidden) == 0 {
 			return c
 		}
-		return onlyRoot("only root can tell, who may read this:").with(slices.Compact(sorted(m.denied))...)
+		return onlyRoot("only root can tell, who may read this:").with(slices.Compact(sorted(hidden))...)
 	}
+}
+
+// denials are the texts that say what may not be read.
+func denials(texts []string) (denied []string) {
+	for _, text := range texts {
+		if strings.Contains(text, fs.ErrPermission.Error()) {
+			denied = append(denied, text)
+		}
+	}
+	return denied
 }
 
 func onlyRoot(detail string) Check {

@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"io/fs"
 	"slices"
 	"strings"
 
@@ -40,10 +39,8 @@ func (m *machine) hidden() (files []string) {
 		conf, _ := m.files.Config()
 		notes = append(notes, conf.Notes...)
 	}
-	for _, note := range notes {
-		if strings.Contains(note, fs.ErrPermission.Error()) {
-			files = append(files, note+": only root can tell what it says")
-		}
+	for _, note := range denials(notes) {
+		files = append(files, note+": only root can tell what it says")
 	}
 	return files
 }
