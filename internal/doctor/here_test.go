@@ -84,7 +84,17 @@ var here = []struct {
 	}},
 	{"no datasource by ds-identify", func(s *scene) { s.disabled(); s.files["run/cloud-init/disabled"] = "" }, []Check{
 		{"cloud-init.enabled", Problem, "in this boot its generator (ds-identify) found no datasource, so that it did not start (/run/cloud-init/disabled)", nil,
+			"reboot: the datasource_list says CloudStack by now"},
+		skip("ordering.written", "cloud-init.enabled"), skip("this-boot.service", "ordering.written"), skip("this-boot.seed", "this-boot.service"),
+		skip("this-boot.cloud-init", "cloud-init.enabled"), skip("this-boot.datasource", "this-boot.cloud-init"),
+	}},
+	{"no datasource by ds-identify, with a longer list", func(s *scene) {
+		s.disabled()
+		s.files["run/cloud-init/disabled"], s.files["etc/cloud/cloud.cfg"] = "", "datasource_list: [ CloudStack, None ]\n"
+	}, []Check{
+		{"cloud-init.enabled", Problem, "in this boot its generator (ds-identify) found no datasource, so that it did not start (/run/cloud-init/disabled)", nil,
 			`write exactly "datasource_list: [ CloudStack ]" to /etc/cloud/cloud.cfg.d/90-cloudstack.cfg, and reboot`},
+		{"cloud-init.datasources", OK, "CloudStack is found by its firmware", nil, ""},
 		skip("ordering.written", "cloud-init.enabled"), skip("this-boot.service", "ordering.written"), skip("this-boot.seed", "this-boot.service"),
 		skip("this-boot.cloud-init", "cloud-init.enabled"), skip("this-boot.datasource", "this-boot.cloud-init"),
 	}},

@@ -166,6 +166,27 @@ var scenes = map[string]func(s *scene) (generated bool){
 		s.nothingRun()
 		return true
 	},
+	"installed with cloud-init": func(s *scene) bool {
+		s.new = true
+		s.nothingRun()
+		s.nothingOfCloudInit()
+		return true
+	},
+	"installed after a failed boot": func(s *scene) bool {
+		s.new = true
+		s.nothingRun()
+		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":null,"init-local":{"errors":[]},"init":{"errors":["SECRET"]}}}`
+		delete(s.files, "run/cloud-init/cloud-id")
+		return true
+	},
+	"installed on VMware": func(s *scene) bool {
+		s.new = true
+		s.files["sys/class/dmi/id/product_name"] = "VMware Virtual Platform\n"
+		s.files["run/cloud-init/disabled"] = ""
+		s.nothingRun()
+		s.nothingOfCloudInit()
+		return true
+	},
 	"NetworkManager is not running": func(s *scene) bool {
 		s.view, s.version = lease.View{}, ""
 		s.failed("no instance metadata before the deadline: NetworkManager is not on the bus")

@@ -19,12 +19,16 @@ func sorted(list []string) []string {
 // stages says how cloud-init's run in this boot stands or ended.
 func (m *machine) stages() Check {
 	switch b := m.boot; {
+	case errors.Is(m.bootErr, fs.ErrNotExist) && m.new():
+		return nextBoot("cloud-init has not run since the system started")
 	case errors.Is(m.bootErr, fs.ErrNotExist):
 		return problem("cloud-init has not run since the system started", "systemctl status cloud-init.target cloud-init-local.service")
 	case m.bootErr != nil:
 		return problem(m.bootErr.Error(), "cloud-init status --long; a reboot writes the file anew")
 	case len(b.Broken) > 0 && m.stateErr == nil && m.state.Phase == daemon.Failed:
 		return Check{State: Skipped, Detail: "these stages failed for lack of data, see this-boot.service: " + strings.Join(b.Broken, ", ")}
+	case len(b.Broken) > 0 && m.new():
+		return nextBoot("these stages failed: " + strings.Join(b.Broken, ", ")).with(b.Failed...)
 	case len(b.Broken) > 0:
 		c := problem("these stages failed: "+strings.Join(b.Broken, ", "), "see "+cloudLog+", and cloud-init status --long")
 		return c.with(b.Failed...)
@@ -36,6 +40,13 @@ func (m *machine) stages() Check {
 		return info("under way")
 	}
 	return ok("all stages are done")
+}
+
+// nextBoot is what is no wonder where the package is new.
+func nextBoot(detail string) Check {
+	c := info(detail + "; nm-cloud-seed was not there at boot")
+	c.Fix = "reboot"
+	return c
 }
 
 // datasource says where cloud-init has the VM's data from.

@@ -59,7 +59,14 @@ func (m *machine) cloudInitRuns() Check {
 		return c
 	}
 	if m.files.NoDatasource() {
-		return problem("in this boot its generator (ds-identify) found no datasource, so that it did not start (/run/cloud-init/disabled)", only+"to "+listFile+", and reboot")
+		c := problem("in this boot its generator (ds-identify) found no datasource, so that it did not start (/run/cloud-init/disabled)", only+"to "+listFile+", and reboot")
+		if m.cloud.OnlyCloudStack() {
+			c.Fix = "reboot: the datasource_list says CloudStack by now"
+			if m.new() {
+				c.State = Warning
+			}
+		}
+		return c
 	}
 	return ok("")
 }
