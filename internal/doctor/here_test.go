@@ -278,6 +278,12 @@ var here = []struct {
 		skip("this-boot.seed", "this-boot.service"),
 		{"this-boot.datasource", Skipped, "none, as this-boot.service failed: cloud-init set the VM up without CloudStack's data", nil, ""},
 	}},
+	{"seeded from the last boot, and nobody waits for the virtual router", func(s *scene) {
+		s.files["run/nm-cloud-seed/wanting"] = ""
+		s.files["run/nm-cloud-seed/status.json"] = status(`"phase":"ready","text":"seeded","error":"silent",` + strings.Replace(seeded, `"source":"virtual router"`, `"source":"copy of the last boot"`, 1))
+	}, []Check{
+		{"this-boot.service", Warning, "seeded, fetched 3 days ago, as the virtual router was silent: silent", nil, "the virtual router answers now: nm-cloud-seed refresh, and see nm-cloud-seed status --watch"},
+	}},
 	{"a refresh has failed", func(s *scene) {
 		s.files["run/nm-cloud-seed/status.json"] = status(`"phase":"ready","text":"` + fetchedText + `","refresh":{"text":"no virtual router","error":"no virtual router","started":"2026-11-26T10:00:00Z","ended":"2026-11-26T10:00:20Z"},` + seeded)
 	}, []Check{
@@ -433,7 +439,7 @@ func TestNothingWritten(t *testing.T) {
 		want := Check{"ordering.written", Problem, "the generator has written nothing that starts the service", nil,
 			"systemctl daemon-reload; if it still wrote nothing: journalctl -b -t nm-cloud-seed-generator; then reboot"}
 		if isNew {
-			want = Check{"ordering.written", Info, "nothing yet: the package was installed after the system started", nil, "reboot"}
+			want.State, want.Detail = Info, "the generator has written nothing yet; the package was installed after the system started"
 		}
 		if diff := cmp.Diff(want, s.examine(t, false).named(want.Name)); diff != "" {
 			t.Errorf("new: %v, -want +got:\n%s", isNew, diff)

@@ -31,8 +31,7 @@ func (m *machine) run() Check {
 	switch m.state.Phase {
 	case daemon.Ready:
 		if m.fromLastBoot() {
-			return warning(m.state.Text+", fetched "+m.ago(m.state.Instance.Fetched)+", as the virtual router was silent: "+m.state.Error,
-				"see virtual-router above; the next boot has its data once it answers")
+			return warning(m.state.Text+", fetched "+m.ago(m.state.Instance.Fetched)+", as the virtual router was silent: "+m.state.Error, m.tryAgain())
 		}
 		return ok(m.state.Text)
 	case daemon.Failed, daemon.Stopped:
@@ -47,7 +46,7 @@ func (m *machine) run() Check {
 	return info("still at work: " + m.state.Text)
 }
 
-// tryAgain says what to do after a failure.
+// tryAgain says what to do after a run without the virtual router.
 func (m *machine) tryAgain() string {
 	switch {
 	case m.state.Healing != nil:
