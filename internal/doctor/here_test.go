@@ -412,6 +412,47 @@ func (r Report) named(name string) Check {
 	return r.Checks[i]
 }
 
+// TestConnect: what to do about devices without a lease.
+func TestConnect(t *testing.T) {
+	const (
+		conf   = "etc/NetworkManager/NetworkManager.conf"
+		calm   = "[keyfile]\nunmanaged-devices=interface-name:cali*;interface-name:tunl*\n"
+		dhcp   = "see that the DHCP server of the network answers, which is CloudStack's virtual router, and that the NIC has the MAC address that CloudStack shows"
+		ifaces = "etc/network/interfaces.d/eth0"
+	)
+	unusable := func(name, detail string) lease.Device { return lease.Device{Name: name, Detail: detail} }
+	cali, eth0 := unusable("cali1", lease.Unmanaged), unusable("eth0", lease.Unmanaged)
+	for name, tt := range map[string]struct {
+		files   map[string]string
+		devices []lease.Device
+		want    string
+	}{
+		"silent, with Calico":      {map[string]string{conf: calm}, []lease.Device{cali, {Name: "eth0", State: lease.Waiting, Detail: "asking"}}, dhcp},
+		"not connected, with veth": {nil, []lease.Device{cali, unusable("eth0", lease.NotConnected), unusable("eth1", lease.NotConnected)}, "nmcli device connect eth0"},
+		"no carrier, with Calico":  {map[string]string{conf: calm}, []lease.Device{cali, unusable("eth0", lease.NoCarrier)}, "see in CloudStack that the NIC is attached to its network"},
+		"unmanaged by name":        {map[string]string{conf: "[keyfile]\nunmanaged-devices=eth*\n"}, []lease.Device{cali, eth0}, "take that out there, then systemctl reload NetworkManager"},
+		"unmanaged by MAC address": {map[string]string{conf: "[keyfile]\nunmanaged-devices=mac:02:00:00:00:00:01\n"}, []lease.Device{eth0}, "take that out there, then systemctl reload NetworkManager"},
+		"another one is unmanaged": {map[string]string{conf: "[keyfile]\nunmanaged-devices=interface-name:eth1\n"}, []lease.Device{unusable("eth0", lease.NoCarrier), unusable("eth2", lease.Unmanaged)}, "see in CloudStack that the NIC is attached to its network"},
+		"unmanaged by ifupdown":    {map[string]string{ifaces: "auto eth0\niface eth0 inet dhcp\n"}, []lease.Device{eth0}, `take the device out of /etc/network/interfaces.d/eth0, or write "managed=true" below [ifupdown] in /etc/NetworkManager/NetworkManager.conf, then systemctl restart NetworkManager`},
+		"ifupdown does not matter": {map[string]string{ifaces: "iface eth0 inet dhcp\n", conf: "[ifupdown]\nmanaged=true\n"}, []lease.Device{eth0}, "nmcli device set eth0 managed yes; then find out who has NetworkManager leave it alone"},
+		"ifupdown has another":     {map[string]string{ifaces: "iface lo inet loopback\n"}, []lease.Device{eth0}, "nmcli device set eth0 managed yes; then find out who has NetworkManager leave it alone"},
+		"nothing but a port":       {nil, []lease.Device{unusable("eth0", "a port of another device")}, "see in 'nmcli device' what holds the devices"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := healthy()
+			maps.Copy(s.files, tt.files)
+			s.view.Leases, s.view.Devices = nil, tt.devices
+			c := s.examine(t, true).named("NetworkManager.devices")
+			if c.State != Problem || c.Fix != tt.want {
+				t.Errorf("%+v", c)
+			}
+			if names := strings.Join(c.Items, "\n"); strings.Contains(names, "unmanaged-devices") != strings.HasPrefix(tt.want, "take that") {
+				t.Error(names)
+			}
+		})
+	}
+}
+
 // TestMistakes: what may have been meant to say that it is a CloudStack VM is shown.
 func TestMistakes(t *testing.T) {
 	for _, root := range []bool{true, false} {

@@ -35,7 +35,6 @@ func (m *machine) leases() Check {
 		}
 		c = c.with(text)
 	}
-	left := m.unmanaged()
 	switch {
 	case len(m.view.Leases) > 0:
 		return c.one()
@@ -43,18 +42,9 @@ func (m *machine) leases() Check {
 		return m.spared("lease", c.Items)
 	case len(m.view.Devices) == 0:
 		return problem("there is no wired device", "see in CloudStack that the VM has a NIC, and in 'ip link' that its driver is there")
-	case len(left) > 0:
-		c.Fix = m.manage(left) + ", then systemctl reload NetworkManager"
-		for _, d := range left {
-			c = c.with(d.setting + " in /" + d.file + ": " + d.text)
-		}
-	case m.view.Waiting():
-		c.Fix = "see that the DHCP server of the network answers, which is CloudStack's virtual router, and that the NIC has the MAC address that CloudStack shows"
-	default:
-		c.Fix = "nmcli device connect " + m.view.Devices[0].Name
 	}
-	c.State, c.Detail = Problem, "no device has an IPv4 address:"
-	return c
+	fix, why := m.connect()
+	return problem("no device has an IPv4 address:", fix).with(c.Items...).with(why...)
 }
 
 // one puts a single item where the eye looks first.
