@@ -185,6 +185,20 @@ var here = []struct {
 			"touch /etc/NetworkManager/conf.d/10-globally-managed-devices.conf, which takes its place, then systemctl reload NetworkManager"},
 		skip("virtual-router.metadata", "NetworkManager.devices"), skip("virtual-router.passwords", "virtual-router.metadata"),
 	}},
+	{"the default network has no lease", func(s *scene) {
+		s.view.Devices = append(s.view.Devices, lease.Device{Name: "eth1", Detail: lease.NotConnected})
+		s.view.Leases[0].Routers = nil
+	}, []Check{
+		{"NetworkManager.devices", Warning, "no lease is of the VM's default network, which has the password and the current SSH keys:", []string{
+			`eth0: 10.1.1.100/24 on "cloud-init eth0", DHCP server 10.1.1.1, no router, DNS 10.1.1.1 8.8.8.8`, "eth1: not connected"}, "nmcli device connect eth1"},
+	}},
+	{"the default network has a lease by now", func(s *scene) {
+		s.view.Leases[0].Device = "eth1"
+		s.view.Devices[0].Name = "eth1"
+	}, []Check{
+		{"NetworkManager.devices", OK, `eth1: 10.1.1.100/24 on "cloud-init eth0", DHCP server 10.1.1.1, router 10.1.1.1, DNS 10.1.1.1 8.8.8.8`, nil, ""},
+		{"this-boot.service", Warning, fetchedText + "; the VM's default network, which has the password and the current SSH keys, has a lease by now", nil, "reboot"},
+	}},
 	{"two devices", func(s *scene) {
 		s.view.Devices = append(s.view.Devices, lease.Device{Name: "eth1", Detail: "no carrier"})
 		s.view.Leases[0].Server, s.view.Leases[0].DNS = cloudstack.Finding{}.Server, nil

@@ -3,6 +3,7 @@ package doctor
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/lease"
@@ -37,6 +38,9 @@ func (m *machine) leases() Check {
 	}
 	switch {
 	case len(m.view.Leases) > 0:
+		if missing := m.missing(); missing != "" {
+			return warning("no lease is of the VM's default network, which has the password and the current SSH keys:", missing).with(c.Items...)
+		}
 		return c.one()
 	case m.elsewhere() != "":
 		return m.spared("lease", c.Items)
@@ -45,6 +49,22 @@ func (m *machine) leases() Check {
 	}
 	fix, why := m.connect()
 	return problem("no device has an IPv4 address:", fix).with(c.Items...).with(why...)
+}
+
+// missing says what to do about the default network, whose lease has a router, if
+// no lease is of it and there is a device that may be in it.
+func (m *machine) missing() (fix string) {
+	if m.elsewhere() != "" || slices.ContainsFunc(m.view.Leases, lease.Lease.Default) || !slices.ContainsFunc(m.view.Devices, mayBeConnected) {
+		return ""
+	}
+	fix, _ = m.connect()
+	return fix
+}
+
+// mayBeConnected says whether a device without a lease is a NIC for certain: others
+// are left alone for a reason.
+func mayBeConnected(d lease.Device) bool {
+	return d.State == lease.Waiting || d.Detail == lease.NotConnected || d.Detail == lease.NoCarrier
 }
 
 // one puts a single item where the eye looks first.

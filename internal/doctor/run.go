@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/lease"
 )
 
 const serviceLog = "journalctl -b -u nm-cloud-seed"
@@ -33,6 +35,9 @@ func (m *machine) run() Check {
 		if m.fromLastBoot() {
 			return warning(m.state.Text+", fetched "+m.ago(m.state.Instance.Fetched)+", as the virtual router was silent: "+m.state.Error, m.tryAgain())
 		}
+		if m.otherNetwork() {
+			return warning(m.state.Text+"; the VM's default network, which has the password and the current SSH keys, has a lease by now", "reboot")
+		}
 		return ok(m.state.Text)
 	case daemon.Failed, daemon.Stopped:
 		c := problem(cmp.Or(m.state.Error, m.state.Text), m.tryAgain())
@@ -44,6 +49,15 @@ func (m *machine) run() Check {
 		return info(m.state.Text)
 	}
 	return info("still at work: " + m.state.Text)
+}
+
+// otherNetwork says whether the data is from another network than the default one,
+// which has a lease now.
+func (m *machine) otherNetwork() bool {
+	from := m.state.Instance
+	return from != nil && !from.Default && slices.ContainsFunc(m.view.Leases, func(l lease.Lease) bool {
+		return l.Default() && l.Device != from.Device
+	})
 }
 
 // tryAgain says what to do after a run without the virtual router.
