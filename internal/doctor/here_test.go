@@ -192,6 +192,21 @@ var here = []struct {
 		{"NetworkManager.devices", Warning, "no lease is of the VM's default network, which has the password and the current SSH keys:", []string{
 			`eth0: 10.1.1.100/24 on "cloud-init eth0", DHCP server 10.1.1.1, no router, DNS 10.1.1.1 8.8.8.8`, "eth1: not connected"}, "nmcli device connect eth1"},
 	}},
+	{"the default network is left alone", func(s *scene) {
+		s.view.Devices = append(s.view.Devices, lease.Device{Name: "eth1", Detail: lease.Unmanaged})
+		s.view.Leases[0].Routers = nil
+		s.files["etc/NetworkManager/conf.d/1.conf"] = "[keyfile]\nunmanaged-devices=eth1\n"
+	}, []Check{
+		{"NetworkManager.devices", Warning, "no lease is of the VM's default network, which has the password and the current SSH keys:", []string{
+			`eth0: 10.1.1.100/24 on "cloud-init eth0", DHCP server 10.1.1.1, no router, DNS 10.1.1.1 8.8.8.8`, "eth1: not managed by NetworkManager"}, "take that out there, then systemctl reload NetworkManager"},
+	}},
+	{"another device has no lease", func(s *scene) {
+		s.view.Devices = append(s.view.Devices, lease.Device{Name: "cali1", Detail: lease.Unmanaged})
+		s.view.Leases[0].Routers = nil
+	}, []Check{
+		{"NetworkManager.devices", OK, "", []string{
+			`eth0: 10.1.1.100/24 on "cloud-init eth0", DHCP server 10.1.1.1, no router, DNS 10.1.1.1 8.8.8.8`, "cali1: not managed by NetworkManager"}, ""},
+	}},
 	{"the default network has a lease by now", func(s *scene) {
 		s.view.Leases[0].Device = "eth1"
 		s.view.Devices[0].Name = "eth1"

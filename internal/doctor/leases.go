@@ -54,10 +54,12 @@ func (m *machine) leases() Check {
 // missing says what to do about the default network, whose lease has a router, if
 // no lease is of it and there is a device that may be in it.
 func (m *machine) missing() (fix string) {
-	if m.elsewhere() != "" || slices.ContainsFunc(m.view.Leases, lease.Lease.Default) || !slices.ContainsFunc(m.view.Devices, mayBeConnected) {
+	if m.elsewhere() != "" || slices.ContainsFunc(m.view.Leases, lease.Lease.Default) {
 		return ""
 	}
-	fix, _ = m.connect()
+	if slices.ContainsFunc(m.view.Devices, mayBeConnected) || len(m.leftAlone()) > 0 || m.ifupdown() != "" {
+		fix, _ = m.connect()
+	}
 	return fix
 }
 
