@@ -25,6 +25,8 @@ const (
 	seedText    = "instance " + id + ", written 2 h ago, for root alone"
 )
 
+const stuck = "see whether a unit of cloud-init's has failed or was left out: systemctl list-units --all 'cloud-*'; cloud-init status --long"
+
 var configDrive = Check{"this-boot.datasource", Info, "cloud-init has the VM's data from elsewhere: DataSourceConfigDrive, cloud-id cloudstack, instance " + id, nil, ""}
 
 // here are changes to the healthy scene, with the checks that come out otherwise.
@@ -271,6 +273,7 @@ var here = []struct {
 		skip("this-boot.seed", "this-boot.service"),
 	}},
 	{"still at work", func(s *scene) {
+		s.up = 10 * time.Minute
 		s.files["run/nm-cloud-seed/status.json"] = `{"phase":"leasing","text":"waiting for a lease","process":{"pid":0},"steps":[]}`
 		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":"init-local","datasource":null}}`
 		delete(s.files, "run/nm-cloud-seed/seed")
@@ -382,9 +385,28 @@ var here = []struct {
 		{"this-boot.cloud-init", Problem, "cannot read /run/cloud-init/status.json: it is damaged", nil, "cloud-init status --long; a reboot writes the file anew"},
 		skip("this-boot.datasource", "this-boot.cloud-init"),
 	}},
-	{"between two stages", func(s *scene) { delete(s.files, "run/cloud-init/result.json") }, []Check{
+	{"between two stages", func(s *scene) { s.up = 10 * time.Minute; delete(s.files, "run/cloud-init/result.json") }, []Check{
+		{"this-boot.seed", OK, "instance " + id + ", written 10 min ago, for root alone", nil, ""},
 		{"this-boot.cloud-init", Info, "under way", nil, ""},
 	}},
+	{"a stage that systemd left out", func(s *scene) { delete(s.files, "run/cloud-init/result.json") }, []Check{
+		{"this-boot.cloud-init", Warning, "under way, 2 h after the system started", nil, stuck},
+	}},
+	{"a stage that was killed", func(s *scene) {
+		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":"modules-final","datasource":"DataSourceCloudStack"}}`
+	}, []Check{
+		{"this-boot.cloud-init", Warning, "under way, in its final stage, 2 h after the system started", nil, stuck},
+	}},
+	{"cloud-init complains", func(s *scene) {
+		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":"DataSourceCloudStack",
+			"init":{"errors":[],"recoverable_errors":{"WARNING":["SECRET","SECRET"],"ERROR":["SECRET"],"DEPRECATED":["x"]}},
+			"modules-final":{"errors":[],"recoverable_errors":{"CRITICAL":["SECRET"]}}}}`
+	}, []Check{
+		{"this-boot.cloud-init", Info, "all stages are done; it has complaints:", []string{"3 of the network stage", "1 of the final stage"}, "see /var/log/cloud-init.log, and cloud-init status --long"},
+	}},
+	{"only deprecations", func(s *scene) {
+		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":"DataSourceCloudStack","init":{"recoverable_errors":{"DEPRECATED":["x"],"WARNING":[]}}}}`
+	}, nil},
 	{"a module failed", func(s *scene) {
 		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":"DataSourceCloudStack","modules-config":{"errors":["('runcmd', E('SECRET'))"]}}}`
 	}, []Check{

@@ -189,16 +189,23 @@ func (m *machine) new() bool {
 
 // ago says how long ago something was.
 func (m *machine) ago(t time.Time) string {
-	switch d := m.world.Now().Sub(t); {
-	case d < 0:
+	d := m.world.Now().Sub(t)
+	if d < 0 {
 		return "in the future, by this clock"
+	}
+	return age(d) + " ago"
+}
+
+// age is a duration as people read it.
+func age(d time.Duration) string {
+	switch {
 	case d < time.Minute:
-		return fmt.Sprintf("%d s ago", d/time.Second)
+		return fmt.Sprintf("%d s", d/time.Second)
 	case d < time.Hour:
-		return fmt.Sprintf("%d min ago", d/time.Minute)
+		return fmt.Sprintf("%d min", d/time.Minute)
 	case d < 48*time.Hour:
-		return fmt.Sprintf("%d h ago", d/time.Hour)
+		return fmt.Sprintf("%d h", d/time.Hour)
 	default:
-		return fmt.Sprintf("%d days ago", d/(24*time.Hour))
+		return fmt.Sprintf("%d days", d/(24*time.Hour))
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
 )
@@ -34,12 +35,30 @@ func (m *machine) stages() Check {
 		return c.with(b.Failed...)
 	case len(b.Failed) > 0:
 		return warning("these modules failed:", "see "+cloudLog+", and cloud-init status --long").with(b.Failed...)
-	case b.Stage != "":
-		return info("under way, in its " + b.Stage + " stage")
 	case !b.Done:
-		return info("under way")
+		return m.underWay()
+	case len(b.Complaints) > 0:
+		c := info("all stages are done; it has complaints:").with(b.Complaints...)
+		c.Fix = "see " + cloudLog + ", and cloud-init status --long"
+		return c
 	}
 	return ok("all stages are done")
+}
+
+// underWay is a run that has not ended. One that was killed, or a stage that
+// systemd has left out, looks the same, but for the time.
+func (m *machine) underWay() Check {
+	const usual = 15 * time.Minute
+	text := "under way"
+	if m.boot.Stage != "" {
+		text += ", in its " + m.boot.Stage + " stage"
+	}
+	up := m.world.Now().Sub(m.world.Booted)
+	if m.world.Booted.IsZero() || up < usual {
+		return info(text)
+	}
+	return warning(text+", "+age(up)+" after the system started",
+		"see whether a unit of cloud-init's has failed or was left out: systemctl list-units --all 'cloud-*'; cloud-init status --long")
 }
 
 // nextBoot is what is no wonder where the package is new.
