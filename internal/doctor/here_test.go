@@ -662,6 +662,10 @@ func TestOrdinaryUser(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	s.files["etc/nm-cloud-seed.conf"] = "[main]\n"
+	s.modes["run/cloud-init/status.json"] = 0
+	if c := s.examine(t, true).named("this-boot.cloud-init"); c.State != Skipped || c.Detail != "only root can tell, who may read /run/cloud-init/status.json" || c.Fix != sudo {
+		t.Errorf("%+v", c)
+	}
 
 	// And where it is not to be seen that this is CloudStack.
 	s.files["sys/class/dmi/id/product_name"] = "VMware7,1\n"

@@ -24,6 +24,10 @@ func (m *machine) stages() Check {
 		return nextBoot("cloud-init has not run since the system started")
 	case errors.Is(m.bootErr, fs.ErrNotExist):
 		return problem("cloud-init has not run since the system started", "systemctl status cloud-init.target cloud-init-local.service")
+	case errors.Is(m.bootErr, fs.ErrPermission):
+		c := onlyRoot("only root can tell, who may read /run/cloud-init/status.json")
+		c.State = Skipped // and so is what depends on it
+		return c
 	case m.bootErr != nil:
 		return problem(m.bootErr.Error(), "cloud-init status --long; a reboot writes the file anew")
 	case len(b.Broken) > 0 && m.stateErr == nil && m.state.Phase == daemon.Failed:
