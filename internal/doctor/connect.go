@@ -10,7 +10,7 @@ import (
 // connect says how a device gets a lease: one that waits for it before one that has
 // to be connected, which is before one that is left alone. why are the settings.
 func (m *machine) connect() (fix string, why []string) {
-	names := make(map[string]string) // of the last device, by what it is in
+	names := make(map[string]string) // the first device's, by what it is in
 	for _, d := range slices.Backward(m.view.Devices) {
 		names[d.Detail] = d.Name
 	}

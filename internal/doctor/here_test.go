@@ -200,7 +200,8 @@ var here = []struct {
 		s.files["etc/NetworkManager/conf.d/1.conf"] = "[keyfile]\nunmanaged-devices=eth1\n"
 	}, []Check{
 		{"NetworkManager.devices", Warning, "no lease is of the VM's default network, which has the password and the current SSH keys:", []string{
-			`eth0: 10.1.1.100/24 on "cloud-init eth0", DHCP server 10.1.1.1, no router, DNS 10.1.1.1 8.8.8.8`, "eth1: not managed by NetworkManager"}, "take that out there, then systemctl reload NetworkManager"},
+			`eth0: 10.1.1.100/24 on "cloud-init eth0", DHCP server 10.1.1.1, no router, DNS 10.1.1.1 8.8.8.8`, "eth1: not managed by NetworkManager",
+			"unmanaged-devices in /etc/NetworkManager/conf.d/1.conf: eth1"}, "take that out there, then systemctl reload NetworkManager"},
 	}},
 	{"another device has no lease", func(s *scene) {
 		s.view.Devices = append(s.view.Devices, lease.Device{Name: "cali1", Detail: lease.Unmanaged})
@@ -396,6 +397,15 @@ var here = []struct {
 		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":"modules-final","datasource":"DataSourceCloudStack"}}`
 	}, []Check{
 		{"this-boot.cloud-init", Warning, "under way, in its final stage, 2 h after the system started", nil, stuck},
+	}},
+	{"cloud-init's stages are run again", func(s *scene) {
+		s.failed("no metadata")
+		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":"modules-final","datasource":"DataSourceCloudStack"}}`
+	}, []Check{
+		{"this-boot.service", Problem, "no metadata", []string{"healing: waiting for the virtual router"}, "see to what is wrong above; then it goes on by itself: nm-cloud-seed status --watch"},
+		skip("this-boot.seed", "this-boot.service"),
+		{"this-boot.cloud-init", Info, "under way, in its final stage", nil, ""},
+		{"this-boot.datasource", OK, "DataSourceCloudStack, cloud-id none", nil, ""},
 	}},
 	{"cloud-init complains", func(s *scene) {
 		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":"DataSourceCloudStack",

@@ -38,10 +38,11 @@ func (m *machine) leases() Check {
 	}
 	switch {
 	case len(m.view.Leases) > 0:
-		if missing := m.missing(); missing != "" {
-			return warning("no lease is of the VM's default network, which has the password and the current SSH keys:", missing).with(c.Items...)
+		if !m.lacksDefault() {
+			return c.one()
 		}
-		return c.one()
+		fix, why := m.connect()
+		return warning("no lease is of the VM's default network, which has the password and the current SSH keys:", fix).with(c.Items...).with(why...)
 	case m.elsewhere() != "":
 		return m.spared("lease", c.Items)
 	case len(m.view.Devices) == 0:
@@ -51,16 +52,13 @@ func (m *machine) leases() Check {
 	return problem("no device has an IPv4 address:", fix).with(c.Items...).with(why...)
 }
 
-// missing says what to do about the default network, whose lease has a router, if
-// no lease is of it and there is a device that may be in it.
-func (m *machine) missing() (fix string) {
+// lacksDefault says whether no lease is of the default network, whose lease has a
+// router, and there is a device that may be in it.
+func (m *machine) lacksDefault() bool {
 	if m.elsewhere() != "" || slices.ContainsFunc(m.view.Leases, lease.Lease.Default) {
-		return ""
+		return false
 	}
-	if slices.ContainsFunc(m.view.Devices, mayBeConnected) || len(m.leftAlone()) > 0 || m.ifupdown() != "" {
-		fix, _ = m.connect()
-	}
-	return fix
+	return slices.ContainsFunc(m.view.Devices, mayBeConnected) || len(m.leftAlone()) > 0 || m.ifupdown() != ""
 }
 
 // mayBeConnected says whether a device without a lease is a NIC for certain: others

@@ -58,7 +58,7 @@ func (m *machine) underWay() Check {
 		text += ", in its " + m.boot.Stage + " stage"
 	}
 	up := m.world.Now().Sub(m.world.Booted)
-	if m.world.Booted.IsZero() || up < usual {
+	if m.world.Booted.IsZero() || up < usual || m.state.Healing != nil { // which runs the stages again
 		return info(text)
 	}
 	return warning(text+", "+age(up)+" after the system started",
