@@ -173,11 +173,11 @@ func (w *world) look(p *plan, d device, now time.Time) {
 	case d.state <= gnm.NmDeviceStateUnmanaged && w.objects.startup():
 		say(lease.Waiting, "NetworkManager is starting")
 	case d.state <= gnm.NmDeviceStateUnmanaged:
-		say(lease.Unusable, "not managed by NetworkManager")
+		say(lease.Unusable, lease.Unmanaged)
 	case d.state == gnm.NmDeviceStateUnavailable && w.objects.startup():
 		say(lease.Waiting, "waiting for a carrier")
 	case d.state == gnm.NmDeviceStateUnavailable:
-		say(lease.Unusable, "no carrier")
+		say(lease.Unusable, lease.NoCarrier)
 	case d.state == gnm.NmDeviceStateDisconnected:
 		w.lookDisconnected(p, d, now, say)
 	case d.state == gnm.NmDeviceStateFailed:
@@ -242,7 +242,7 @@ func (w *world) autoconnects(d device) time.Time {
 // nothing else is coming for it.
 func (w *world) lookDisconnected(p *plan, d device, now time.Time, say func(lease.State, string, ...any)) {
 	if !d.wired {
-		say(lease.Unusable, "not connected")
+		say(lease.Unusable, lease.NotConnected)
 		return
 	}
 	if mine := w.mine[d.path]; mine != nil { // ours is still on its way up or down
@@ -252,7 +252,7 @@ func (w *world) lookDisconnected(p *plan, d device, now time.Time, say func(leas
 	no, refused := w.refused[d.path]
 	switch {
 	case w.settled && !w.keep[d.name]:
-		say(lease.Unusable, "not connected")
+		say(lease.Unusable, lease.NotConnected)
 		return
 	case refused && now.Before(no.next):
 		state := lease.Waiting

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 
@@ -27,7 +28,7 @@ With --root it looks at an image that is unpacked or mounted at a directory,
 before it is uploaded. No program of the image is run.
 
 Exit status: 0 all is well (there may be warnings), 1 there are problems,
-2 there is no image to look at.`,
+2 it could not look: there is no image, or it was interrupted.`,
 		Example: "  nm-cloud-seed doctor\n  nm-cloud-seed doctor --root /mnt",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -61,12 +62,17 @@ Exit status: 0 all is well (there may be warnings), 1 there are problems,
 	return cmd
 }
 
-// diagnose looks at an image, or without one at the system that we are in.
+// diagnose looks at an image, or without one at the system that we are in. What it
+// has when it is interrupted would be wrong: whoever had no time looks silent.
 func diagnose(cmd *cobra.Command, root string) (doctor.Report, error) {
 	if cmd.Flags().Changed("root") {
 		return doctor.Image(root)
 	}
-	return doctor.System(cmd.Context(), doctor.Here()), nil
+	report := doctor.System(cmd.Context(), doctor.Here())
+	if err := context.Cause(cmd.Context()); err != nil {
+		return report, fmt.Errorf("cannot examine the system: %w", err)
+	}
+	return report, nil
 }
 
 var stateColours = map[doctor.State]string{doctor.OK: green, doctor.Warning: yellow, doctor.Problem: red}

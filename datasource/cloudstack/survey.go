@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -59,15 +58,23 @@ func (f *Fetcher) Survey(ctx context.Context, view lease.View) []Finding {
 	return found
 }
 
-// take marks whom a Fetcher would take: the first that answers in its time, or
-// else at all.
+// take marks whom a Fetcher would take, which asks one after the other: of the
+// answers, the first to come when each has its turn.
 func take(found []Finding) {
-	i := slices.IndexFunc(found, func(is Finding) bool { return is.Err == nil && is.Took < silence })
-	if i < 0 {
-		i = slices.IndexFunc(found, func(is Finding) bool { return is.Err == nil })
+	var turn, begun, first time.Duration // since the first was asked; begun: with a device
+	taken := -1
+	for i, is := range found {
+		if i > 0 && is.Device != found[i-1].Device {
+			begun = max(turn, begun+grace)
+			turn = begun
+		}
+		if at := turn + is.Took; is.Err == nil && (taken < 0 || at < first) {
+			taken, first = i, at
+		}
+		turn += min(is.Took, silence)
 	}
-	if i >= 0 {
-		found[i].Taken = true
+	if taken >= 0 {
+		found[taken].Taken = true
 	}
 }
 

@@ -3,6 +3,8 @@ package cloudstack
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -102,6 +104,45 @@ func TestSurvey(t *testing.T) {
 				t.Errorf("took %v", took)
 			}
 		})
+	}
+}
+
+// TestTake: whoever answers how, it is the one that a search takes where each
+// answers the same, as long as nobody's second turn comes before another's first.
+func TestTake(t *testing.T) {
+	t.Parallel()
+	const schedules = 2000
+	won := map[string]int{}
+	for seed := range uint64(schedules) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		w := world{arrivals: []arrival{at(0, known(leases(eth1, eth0)))}, answers: answers{}}
+		var found []Finding
+		for _, l := range rank(leases(eth1, eth0)) {
+			for _, c := range candidates(l) {
+				is := answer{after: time.Duration(1 + r.Int64N(int64(2*silence)-1))}
+				if r.IntN(2) == 0 {
+					is.after /= 100
+				}
+				is.err = []error{nil, errForeign}[r.IntN(2)]
+				w.answers[name(c)] = []answer{is}
+				found = append(found, Finding{Device: c.device, Role: c.role, Server: c.server, Err: is.err, Took: is.after})
+			}
+		}
+		take(found)
+		got := "over"
+		for _, f := range found {
+			if f.Taken {
+				got = name(candidate{f.Device, f.Role, f.Server}) + " wins"
+			}
+		}
+		said := w.run(1)
+		if last := said[len(said)-1]; !strings.HasSuffix(last, " "+got) {
+			t.Fatalf("schedule %d: %q by the survey, but:\n%s\n%+v", seed, got, strings.Join(said, "\n"), found)
+		}
+		won[got]++
+	}
+	if len(won) != 5 {
+		t.Errorf("of %d schedules: %v", schedules, won)
 	}
 }
 

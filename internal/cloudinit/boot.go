@@ -23,6 +23,7 @@ type Boot struct {
 	Done       bool     // all stages have ended
 	Broken     []string // stages that failed
 	Failed     []string // modules that failed: "ssh in the network stage"
+	Complaints []string // warnings and errors in the log, since 23.4: "2 of the network stage"
 }
 
 // The place of the instance's id: a link's target would do as well, but is not
@@ -87,6 +88,9 @@ func parseBoot(data []byte) (b Boot, err error) {
 			} else {
 				b.Broken = append(b.Broken, stage.name)
 			}
+		}
+		if n := len(o.Warnings["WARNING"]) + len(o.Warnings["ERROR"]) + len(o.Warnings["CRITICAL"]); n > 0 { // not DEPRECATED
+			b.Complaints = append(b.Complaints, fmt.Sprintf("%d of the %s stage", n, stage.name))
 		}
 	}
 	return b, nil

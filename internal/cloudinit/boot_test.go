@@ -47,6 +47,8 @@ func TestBoot(t *testing.T) {
 		{"run again", `{"v1":{"stage":"modules-final","datasource":"DataSourceNone"}}`, Boot{Datasource: "DataSourceNone", Stage: "final"}, ""},
 		{"failed", `{"v1":{"stage":null,"init-local":{"errors":["SECRET"]},"init":{"errors":["('set_passwords', E('SECRET'))", "('s\u001b[2Jh', X())"]},"modules-final":{"errors":[7]}}}`,
 			Boot{Done: true, Broken: []string{"local", "final"}, Failed: []string{"set_passwords in the network stage", "s?[2Jh in the network stage"}}, ""},
+		{"complaints", `{"v1":{"init-local":{"recoverable_errors":{"DEPRECATED":["x"]}},"init":{"recoverable_errors":{"WARNING":["SECRET",7],"ERROR":["SECRET"]}},"modules-final":{"recoverable_errors":{"CRITICAL":["SECRET"]}}}}`,
+			Boot{Done: true, Complaints: []string{"3 of the network stage", "1 of the final stage"}}, ""},
 		{"odd", `{"v1":{"stage":7,"datasource":["x"],"init":"x","modules-config":{"errors":{}}}}`, Boot{Done: true}, ""},
 		{"empty", "", Boot{}, damaged},
 		{"cut off", `{"v1":{"stage":`, Boot{}, damaged},

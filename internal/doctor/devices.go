@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"maps"
+	"path"
 	"slices"
 	"strings"
 )
@@ -39,6 +40,17 @@ type leftAlone struct {
 	nmValue
 	setting string
 	reach   reach
+}
+
+// reaches says whether a device may be one of them: other specs than names are not
+// looked into.
+func (l leftAlone) reaches(device string) bool {
+	name, _ := strings.CutPrefix(l.text, "interface-name:")
+	if l.reach == all || strings.Contains(name, ":") {
+		return true
+	}
+	matched, _ := path.Match(strings.TrimLeft(name, "~="), device)
+	return matched
 }
 
 // leave are those of a list. "except:" wins, and with nothing else in the list it

@@ -25,6 +25,8 @@ const (
 	seedText    = "instance " + id + ", written 2 h ago, for root alone"
 )
 
+const stuck = "see whether a unit of cloud-init's has failed or was left out: systemctl list-units --all 'cloud-*'; cloud-init status --long"
+
 var configDrive = Check{"this-boot.datasource", Info, "cloud-init has the VM's data from elsewhere: DataSourceConfigDrive, cloud-id cloudstack, instance " + id, nil, ""}
 
 // here are changes to the healthy scene, with the checks that come out otherwise.
@@ -46,6 +48,18 @@ var here = []struct {
 		{"platform.cloudstack", OK, "a CloudStack VM, says nm-cloud-seed=force on the kernel command line", []string{`ignoring nm-cloud-seed="maybe" on the kernel command line (known: off, force)`}, ""},
 		{"nm-cloud-seed.switched-on", OK, "by the kernel command line, over platform=none", nil, ""},
 	}},
+	{"forced, without an order", func(s *scene) {
+		s.files["proc/cmdline"] = "nm-cloud-seed=force\n"
+		s.files["etc/nm-cloud-seed.conf"] = "[main]\nplatform=none\nordering=off\n"
+	}, []Check{
+		{"platform.cloudstack", OK, "a CloudStack VM, says nm-cloud-seed=force on the kernel command line", nil, ""},
+		{"nm-cloud-seed.switched-on", Problem, "switched off by ordering=off: nothing is done", nil,
+			"remove that line from /etc/nm-cloud-seed.conf, or the file in /etc/nm-cloud-seed.conf.d or /usr/lib/nm-cloud-seed/conf.d that has it"},
+		{"ordering.deadlock", Problem, "cloud-init looks for CloudStack without a network: cloud-init.service before sysinit.target before NetworkManager.service", nil,
+			"see to nm-cloud-seed, which changes that order at boot"},
+		skip("ordering.plan", "nm-cloud-seed.switched-on"), skip("ordering.written", "ordering.plan"),
+		skip("this-boot.service", "ordering.written"), skip("this-boot.seed", "this-boot.service"),
+	}},
 	{"switched off on the kernel command line", func(s *scene) { s.files["proc/cmdline"] = "nm-cloud-seed=off\n"; s.files["usr/sbin/update-grub"] = "" }, []Check{
 		{"nm-cloud-seed.switched-on", Problem, "switched off on the kernel command line: nothing is done", nil,
 			"take nm-cloud-seed=off out of /etc/default/grub, make GRUB's configuration anew (update-grub or grub2-mkconfig), and reboot"},
@@ -60,17 +74,30 @@ var here = []struct {
 	}},
 
 	// cloud-init.
-	{"cloud-init disabled on the kernel command line", func(s *scene) { s.files["proc/cmdline"] = "cloud-init=disabled\n" }, []Check{
+	{"cloud-init disabled on the kernel command line", func(s *scene) { s.disabled(); s.files["proc/cmdline"] = "cloud-init=disabled\n" }, []Check{
 		{"cloud-init.enabled", Problem, "cloud-init=disabled on the kernel command line", nil, "take that word out of the kernel command line, and reboot"},
+		skip("ordering.written", "cloud-init.enabled"), skip("this-boot.service", "ordering.written"), skip("this-boot.seed", "this-boot.service"),
 		skip("this-boot.cloud-init", "cloud-init.enabled"), skip("this-boot.datasource", "this-boot.cloud-init"),
 	}},
-	{"cloud-init disabled by a file", func(s *scene) { s.files["etc/cloud/cloud-init.disabled"] = "" }, []Check{
+	{"cloud-init disabled by a file", func(s *scene) { s.disabled(); s.files["etc/cloud/cloud-init.disabled"] = "" }, []Check{
 		{"cloud-init.enabled", Problem, "/etc/cloud/cloud-init.disabled exists", nil, "rm /etc/cloud/cloud-init.disabled"},
+		skip("ordering.written", "cloud-init.enabled"), skip("this-boot.service", "ordering.written"), skip("this-boot.seed", "this-boot.service"),
 		skip("this-boot.cloud-init", "cloud-init.enabled"), skip("this-boot.datasource", "this-boot.cloud-init"),
 	}},
-	{"no datasource by ds-identify", func(s *scene) { s.files["run/cloud-init/disabled"] = "" }, []Check{
+	{"no datasource by ds-identify", func(s *scene) { s.disabled(); s.files["run/cloud-init/disabled"] = "" }, []Check{
+		{"cloud-init.enabled", Problem, "in this boot its generator (ds-identify) found no datasource, so that it did not start (/run/cloud-init/disabled)", nil,
+			"reboot: the datasource_list says CloudStack by now"},
+		skip("ordering.written", "cloud-init.enabled"), skip("this-boot.service", "ordering.written"), skip("this-boot.seed", "this-boot.service"),
+		skip("this-boot.cloud-init", "cloud-init.enabled"), skip("this-boot.datasource", "this-boot.cloud-init"),
+	}},
+	{"no datasource by ds-identify, with a longer list", func(s *scene) {
+		s.disabled()
+		s.files["run/cloud-init/disabled"], s.files["etc/cloud/cloud.cfg"] = "", "datasource_list: [ CloudStack, None ]\n"
+	}, []Check{
 		{"cloud-init.enabled", Problem, "in this boot its generator (ds-identify) found no datasource, so that it did not start (/run/cloud-init/disabled)", nil,
 			`write exactly "datasource_list: [ CloudStack ]" to /etc/cloud/cloud.cfg.d/90-cloudstack.cfg, and reboot`},
+		{"cloud-init.datasources", OK, "CloudStack is found by its firmware", nil, ""},
+		skip("ordering.written", "cloud-init.enabled"), skip("this-boot.service", "ordering.written"), skip("this-boot.seed", "this-boot.service"),
 		skip("this-boot.cloud-init", "cloud-init.enabled"), skip("this-boot.datasource", "this-boot.cloud-init"),
 	}},
 	{"a longer list, on KVM", func(s *scene) { s.files["etc/cloud/cloud.cfg"] = "datasource_list: [ CloudStack, None ]\n" }, []Check{
@@ -160,6 +187,36 @@ var here = []struct {
 			"touch /etc/NetworkManager/conf.d/10-globally-managed-devices.conf, which takes its place, then systemctl reload NetworkManager"},
 		skip("virtual-router.metadata", "NetworkManager.devices"), skip("virtual-router.passwords", "virtual-router.metadata"),
 	}},
+	{"the default network has no lease", func(s *scene) {
+		s.view.Devices = append(s.view.Devices, lease.Device{Name: "eth1", Detail: lease.NotConnected})
+		s.view.Leases[0].Routers = nil
+	}, []Check{
+		{"NetworkManager.devices", Warning, "no lease is of the VM's default network, which has the password and the current SSH keys:", []string{
+			`eth0: 10.1.1.100/24 on "cloud-init eth0", DHCP server 10.1.1.1, no router, DNS 10.1.1.1 8.8.8.8`, "eth1: not connected"}, "nmcli device connect eth1"},
+	}},
+	{"the default network is left alone", func(s *scene) {
+		s.view.Devices = append(s.view.Devices, lease.Device{Name: "eth1", Detail: lease.Unmanaged})
+		s.view.Leases[0].Routers = nil
+		s.files["etc/NetworkManager/conf.d/1.conf"] = "[keyfile]\nunmanaged-devices=eth1\n"
+	}, []Check{
+		{"NetworkManager.devices", Warning, "no lease is of the VM's default network, which has the password and the current SSH keys:", []string{
+			`eth0: 10.1.1.100/24 on "cloud-init eth0", DHCP server 10.1.1.1, no router, DNS 10.1.1.1 8.8.8.8`, "eth1: not managed by NetworkManager",
+			"unmanaged-devices in /etc/NetworkManager/conf.d/1.conf: eth1"}, "take that out there, then systemctl reload NetworkManager"},
+	}},
+	{"another device has no lease", func(s *scene) {
+		s.view.Devices = append(s.view.Devices, lease.Device{Name: "cali1", Detail: lease.Unmanaged})
+		s.view.Leases[0].Routers = nil
+	}, []Check{
+		{"NetworkManager.devices", OK, "", []string{
+			`eth0: 10.1.1.100/24 on "cloud-init eth0", DHCP server 10.1.1.1, no router, DNS 10.1.1.1 8.8.8.8`, "cali1: not managed by NetworkManager"}, ""},
+	}},
+	{"the default network has a lease by now", func(s *scene) {
+		s.view.Leases[0].Device = "eth1"
+		s.view.Devices[0].Name = "eth1"
+	}, []Check{
+		{"NetworkManager.devices", OK, `eth1: 10.1.1.100/24 on "cloud-init eth0", DHCP server 10.1.1.1, router 10.1.1.1, DNS 10.1.1.1 8.8.8.8`, nil, ""},
+		{"this-boot.service", Warning, fetchedText + "; the VM's default network, which has the password and the current SSH keys, has a lease by now", nil, "reboot"},
+	}},
 	{"two devices", func(s *scene) {
 		s.view.Devices = append(s.view.Devices, lease.Device{Name: "eth1", Detail: "no carrier"})
 		s.view.Leases[0].Server, s.view.Leases[0].DNS = cloudstack.Finding{}.Server, nil
@@ -217,6 +274,7 @@ var here = []struct {
 		skip("this-boot.seed", "this-boot.service"),
 	}},
 	{"still at work", func(s *scene) {
+		s.up = 10 * time.Minute
 		s.files["run/nm-cloud-seed/status.json"] = `{"phase":"leasing","text":"waiting for a lease","process":{"pid":0},"steps":[]}`
 		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":"init-local","datasource":null}}`
 		delete(s.files, "run/nm-cloud-seed/seed")
@@ -252,6 +310,12 @@ var here = []struct {
 		{"this-boot.service", Problem, "no instance metadata before the deadline", nil, "the virtual router answers now: nm-cloud-seed refresh, and see nm-cloud-seed status --watch"},
 		skip("this-boot.seed", "this-boot.service"),
 		{"this-boot.datasource", Skipped, "none, as this-boot.service failed: cloud-init set the VM up without CloudStack's data", nil, ""},
+	}},
+	{"seeded from the last boot, and nobody waits for the virtual router", func(s *scene) {
+		s.files["run/nm-cloud-seed/wanting"] = ""
+		s.files["run/nm-cloud-seed/status.json"] = status(`"phase":"ready","text":"seeded","error":"silent",` + strings.Replace(seeded, `"source":"virtual router"`, `"source":"copy of the last boot"`, 1))
+	}, []Check{
+		{"this-boot.service", Warning, "seeded, fetched 3 days ago, as the virtual router was silent: silent", nil, "the virtual router answers now: nm-cloud-seed refresh, and see nm-cloud-seed status --watch"},
 	}},
 	{"a refresh has failed", func(s *scene) {
 		s.files["run/nm-cloud-seed/status.json"] = status(`"phase":"ready","text":"` + fetchedText + `","refresh":{"text":"no virtual router","error":"no virtual router","started":"2026-11-26T10:00:00Z","ended":"2026-11-26T10:00:20Z"},` + seeded)
@@ -295,6 +359,9 @@ var here = []struct {
 	{"half a seed", func(s *scene) { delete(s.files, generation+"user-data") }, []Check{
 		{"this-boot.seed", Problem, "the seed is not complete: no such file or directory: /run/nm-cloud-seed/seed.d/1/user-data", nil, "reboot"},
 	}},
+	{"the seed is gone", func(s *scene) { delete(s.files, generation+"meta-data"); delete(s.files, generation+"user-data") }, []Check{
+		{"this-boot.seed", Problem, "the seed is not complete: no such file or directory: /run/nm-cloud-seed/seed.d", nil, "reboot"},
+	}},
 	{"open to all", func(s *scene) {
 		s.modes = map[string]os.FileMode{"run/nm-cloud-seed/seed.d": 0o711, "run/nm-cloud-seed/seed.d/1": 0o700, generation + "meta-data": 0o640, generation + "user-data": 0o600}
 	}, []Check{
@@ -306,8 +373,8 @@ var here = []struct {
 	{"of another instance", func(s *scene) { s.files[generation+"meta-data"] = `{"instance-id":"` + other + `"}` }, []Check{
 		{"this-boot.seed", Problem, "instance " + other + ", written 2 h ago, for root alone, but the service says that it seeded instance " + id, nil, "reboot"},
 	}},
-	{"of the boot before", func(s *scene) { s.late = -time.Hour }, []Check{
-		{"this-boot.seed", Problem, "instance " + id + ", written 3 h ago, for root alone: that was before the system started", nil, "rm -r /run/nm-cloud-seed/seed /run/nm-cloud-seed/seed.d, and reboot"},
+	{"the clock was put forward since", func(s *scene) { s.late = -time.Hour }, []Check{
+		{"this-boot.seed", OK, "instance " + id + ", written 3 h ago, for root alone", nil, ""},
 	}},
 
 	// What cloud-init made of it.
@@ -319,9 +386,37 @@ var here = []struct {
 		{"this-boot.cloud-init", Problem, "cannot read /run/cloud-init/status.json: it is damaged", nil, "cloud-init status --long; a reboot writes the file anew"},
 		skip("this-boot.datasource", "this-boot.cloud-init"),
 	}},
-	{"between two stages", func(s *scene) { delete(s.files, "run/cloud-init/result.json") }, []Check{
+	{"between two stages", func(s *scene) { s.up = 10 * time.Minute; delete(s.files, "run/cloud-init/result.json") }, []Check{
+		{"this-boot.seed", OK, "instance " + id + ", written 10 min ago, for root alone", nil, ""},
 		{"this-boot.cloud-init", Info, "under way", nil, ""},
 	}},
+	{"a stage that systemd left out", func(s *scene) { delete(s.files, "run/cloud-init/result.json") }, []Check{
+		{"this-boot.cloud-init", Warning, "under way, 2 h after the system started", nil, stuck},
+	}},
+	{"a stage that was killed", func(s *scene) {
+		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":"modules-final","datasource":"DataSourceCloudStack"}}`
+	}, []Check{
+		{"this-boot.cloud-init", Warning, "under way, in its final stage, 2 h after the system started", nil, stuck},
+	}},
+	{"cloud-init's stages are run again", func(s *scene) {
+		s.failed("no metadata")
+		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":"modules-final","datasource":"DataSourceCloudStack"}}`
+	}, []Check{
+		{"this-boot.service", Problem, "no metadata", []string{"healing: waiting for the virtual router"}, "see to what is wrong above; then it goes on by itself: nm-cloud-seed status --watch"},
+		skip("this-boot.seed", "this-boot.service"),
+		{"this-boot.cloud-init", Info, "under way, in its final stage", nil, ""},
+		{"this-boot.datasource", OK, "DataSourceCloudStack, cloud-id none", nil, ""},
+	}},
+	{"cloud-init complains", func(s *scene) {
+		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":"DataSourceCloudStack",
+			"init":{"errors":[],"recoverable_errors":{"WARNING":["SECRET","SECRET"],"ERROR":["SECRET"],"DEPRECATED":["x"]}},
+			"modules-final":{"errors":[],"recoverable_errors":{"CRITICAL":["SECRET"]}}}}`
+	}, []Check{
+		{"this-boot.cloud-init", Info, "all stages are done; it has complaints:", []string{"3 of the network stage", "1 of the final stage"}, "see /var/log/cloud-init.log, and cloud-init status --long"},
+	}},
+	{"only deprecations", func(s *scene) {
+		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":"DataSourceCloudStack","init":{"recoverable_errors":{"DEPRECATED":["x"],"WARNING":[]}}}}`
+	}, nil},
 	{"a module failed", func(s *scene) {
 		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":"DataSourceCloudStack","modules-config":{"errors":["('runcmd', E('SECRET'))"]}}}`
 	}, []Check{
@@ -369,6 +464,56 @@ func TestHere(t *testing.T) {
 	}
 }
 
+// named is the check of a name, empty if there is none.
+func (r Report) named(name string) Check {
+	i := slices.IndexFunc(r.Checks, func(c Check) bool { return c.Name == name })
+	if i < 0 {
+		return Check{}
+	}
+	return r.Checks[i]
+}
+
+// TestConnect: what to do about devices without a lease.
+func TestConnect(t *testing.T) {
+	const (
+		conf   = "etc/NetworkManager/NetworkManager.conf"
+		calm   = "[keyfile]\nunmanaged-devices=interface-name:cali*;interface-name:tunl*\n"
+		dhcp   = "see that the DHCP server of the network answers, which is CloudStack's virtual router, and that the NIC has the MAC address that CloudStack shows"
+		ifaces = "etc/network/interfaces.d/eth0"
+	)
+	unusable := func(name, detail string) lease.Device { return lease.Device{Name: name, Detail: detail} }
+	cali, eth0 := unusable("cali1", lease.Unmanaged), unusable("eth0", lease.Unmanaged)
+	for name, tt := range map[string]struct {
+		files   map[string]string
+		devices []lease.Device
+		want    string
+	}{
+		"silent, with Calico":      {map[string]string{conf: calm}, []lease.Device{cali, {Name: "eth0", State: lease.Waiting, Detail: "asking"}}, dhcp},
+		"not connected, with veth": {nil, []lease.Device{cali, unusable("eth0", lease.NotConnected), unusable("eth1", lease.NotConnected)}, "nmcli device connect eth0"},
+		"no carrier, with Calico":  {map[string]string{conf: calm}, []lease.Device{cali, unusable("eth0", lease.NoCarrier)}, "see in CloudStack that the NIC is attached to its network"},
+		"unmanaged by name":        {map[string]string{conf: "[keyfile]\nunmanaged-devices=eth*\n"}, []lease.Device{cali, eth0}, "take that out there, then systemctl reload NetworkManager"},
+		"unmanaged by MAC address": {map[string]string{conf: "[keyfile]\nunmanaged-devices=mac:02:00:00:00:00:01\n"}, []lease.Device{eth0}, "take that out there, then systemctl reload NetworkManager"},
+		"another one is unmanaged": {map[string]string{conf: "[keyfile]\nunmanaged-devices=interface-name:eth1\n"}, []lease.Device{unusable("eth0", lease.NoCarrier), unusable("eth2", lease.Unmanaged)}, "see in CloudStack that the NIC is attached to its network"},
+		"unmanaged by ifupdown":    {map[string]string{ifaces: "auto eth0\niface eth0 inet dhcp\n"}, []lease.Device{eth0}, `take the device out of /etc/network/interfaces.d/eth0, or write "managed=true" below [ifupdown] in /etc/NetworkManager/NetworkManager.conf, then systemctl restart NetworkManager`},
+		"ifupdown does not matter": {map[string]string{ifaces: "iface eth0 inet dhcp\n", conf: "[ifupdown]\nmanaged=true\n"}, []lease.Device{eth0}, "nmcli device set eth0 managed yes; then find out who has NetworkManager leave it alone"},
+		"ifupdown has another":     {map[string]string{ifaces: "iface lo inet loopback\n"}, []lease.Device{eth0}, "nmcli device set eth0 managed yes; then find out who has NetworkManager leave it alone"},
+		"nothing but a port":       {nil, []lease.Device{unusable("eth0", "a port of another device")}, "see in 'nmcli device' what holds the devices"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := healthy()
+			maps.Copy(s.files, tt.files)
+			s.view.Leases, s.view.Devices = nil, tt.devices
+			c := s.examine(t, true).named("NetworkManager.devices")
+			if c.State != Problem || c.Fix != tt.want {
+				t.Errorf("%+v", c)
+			}
+			if names := strings.Join(c.Items, "\n"); strings.Contains(names, "unmanaged-devices") != strings.HasPrefix(tt.want, "take that") {
+				t.Error(names)
+			}
+		})
+	}
+}
+
 // TestMistakes: what may have been meant to say that it is a CloudStack VM is shown.
 func TestMistakes(t *testing.T) {
 	for _, root := range []bool{true, false} {
@@ -396,14 +541,10 @@ func TestNothingWritten(t *testing.T) {
 		want := Check{"ordering.written", Problem, "the generator has written nothing that starts the service", nil,
 			"systemctl daemon-reload; if it still wrote nothing: journalctl -b -t nm-cloud-seed-generator; then reboot"}
 		if isNew {
-			want = Check{"ordering.written", Info, "nothing yet: the package was installed after the system started", nil, "reboot"}
+			want.State, want.Detail = Info, "the generator has written nothing yet; the package was installed after the system started"
 		}
-		for _, c := range s.examine(t, false).Checks {
-			if c.Name == want.Name {
-				if diff := cmp.Diff(want, c); diff != "" {
-					t.Errorf("new: %v, -want +got:\n%s", isNew, diff)
-				}
-			}
+		if diff := cmp.Diff(want, s.examine(t, false).named(want.Name)); diff != "" {
+			t.Errorf("new: %v, -want +got:\n%s", isNew, diff)
 		}
 	}
 }
@@ -437,10 +578,8 @@ func TestSomeWritten(t *testing.T) {
 		if !found {
 			t.Errorf("%s is not planned", without)
 		}
-		for _, c := range s.examine(t, false).Checks {
-			if diff := cmp.Diff(want, c); c.Name == want.Name && diff != "" {
-				t.Errorf("without %s, -want +got:\n%s", without, diff)
-			}
+		if diff := cmp.Diff(want, s.examine(t, false).named(want.Name)); diff != "" {
+			t.Errorf("without %s, -want +got:\n%s", without, diff)
 		}
 	}
 }
@@ -508,6 +647,34 @@ func TestOrdinaryUser(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, changed(before, got)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+
+	// What is wrong all the same.
+	s.view.Leases, s.view.Devices[0] = nil, lease.Device{Name: "eth0", State: lease.Waiting, Detail: "asking for a lease"}
+	s.failed("cannot write the seed: permission denied")
+	s.files["etc/cloud/cloud-init.disabled"] = ""
+	s.files["usr/lib/NetworkManager/conf.d/10-globally-managed-devices.conf"] = "[keyfile]\n" // which netplan's files decide about
+	s.files["etc/nm-cloud-seed.conf"] = "[main]\nx=y\n"
+	got = s.examine(t, true)
+	for name, want := range map[string]Check{
+		"NetworkManager.devices":      {State: Problem, Detail: "no device has an IPv4 address:"},
+		"virtual-router.metadata":     {State: Skipped, Detail: "depends on NetworkManager.devices"},
+		"cloud-init.enabled":          {State: Problem, Detail: "/etc/cloud/cloud-init.disabled exists"},
+		"nm-cloud-seed.configuration": {State: Problem, Detail: "there are mistakes"},
+	} {
+		if c := got.named(name); c.State != want.State || c.Detail != want.Detail {
+			t.Errorf("%+v", c)
+		}
+	}
+	delete(s.files, "etc/cloud/cloud-init.disabled")
+	s.view = healthy().view
+	if c := s.examine(t, true).named("this-boot.service"); c.State != Problem || c.Detail != "cannot write the seed: permission denied" {
+		t.Errorf("%+v", c)
+	}
+	s.files["etc/nm-cloud-seed.conf"] = "[main]\n"
+	s.modes["run/cloud-init/status.json"] = 0
+	if c := s.examine(t, true).named("this-boot.cloud-init"); c.State != Skipped || c.Detail != "only root can tell, who may read /run/cloud-init/status.json" || c.Fix != sudo {
+		t.Errorf("%+v", c)
 	}
 
 	// And where it is not to be seen that this is CloudStack.

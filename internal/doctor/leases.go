@@ -3,6 +3,7 @@ package doctor
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/lease"
@@ -35,24 +36,35 @@ func (m *machine) leases() Check {
 		}
 		c = c.with(text)
 	}
-	left := m.unmanaged()
 	switch {
 	case len(m.view.Leases) > 0:
-		return c.one()
+		if !m.lacksDefault() {
+			return c.one()
+		}
+		fix, why := m.connect()
+		return warning("no lease is of the VM's default network, which has the password and the current SSH keys:", fix).with(c.Items...).with(why...)
+	case m.elsewhere() != "":
+		return m.spared("lease", c.Items)
 	case len(m.view.Devices) == 0:
 		return problem("there is no wired device", "see in CloudStack that the VM has a NIC, and in 'ip link' that its driver is there")
-	case len(left) > 0:
-		c.Fix = m.manage(left) + ", then systemctl reload NetworkManager"
-		for _, d := range left {
-			c = c.with(d.setting + " in /" + d.file + ": " + d.text)
-		}
-	case m.view.Waiting():
-		c.Fix = "see that the DHCP server of the network answers, which is CloudStack's virtual router, and that the NIC has the MAC address that CloudStack shows"
-	default:
-		c.Fix = "nmcli device connect " + m.view.Devices[0].Name
 	}
-	c.State, c.Detail = Problem, "no device has an IPv4 address:"
-	return c
+	fix, why := m.connect()
+	return problem("no device has an IPv4 address:", fix).with(c.Items...).with(why...)
+}
+
+// lacksDefault says whether no lease is of the default network, whose lease has a
+// router, and there is a device that may be in it.
+func (m *machine) lacksDefault() bool {
+	if m.elsewhere() != "" || slices.ContainsFunc(m.view.Leases, lease.Lease.Default) {
+		return false
+	}
+	return slices.ContainsFunc(m.view.Devices, mayBeConnected) || len(m.leftAlone()) > 0 || m.ifupdown() != ""
+}
+
+// mayBeConnected says whether a device without a lease is a NIC for certain: others
+// are left alone for a reason.
+func mayBeConnected(d lease.Device) bool {
+	return d.State == lease.Waiting || d.Detail == lease.NotConnected || d.Detail == lease.NoCarrier
 }
 
 // one puts a single item where the eye looks first.

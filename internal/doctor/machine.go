@@ -82,6 +82,7 @@ func examineSystem(ctx context.Context, dir string, w World) Report {
 func (m *machine) steps() []step {
 	const (
 		cloudInit = "cloud-init.installed"
+		enabled   = "cloud-init.enabled"
 		nm        = "NetworkManager.installed"
 		started   = "NetworkManager.started"
 		running   = "NetworkManager.running"
@@ -104,7 +105,7 @@ func (m *machine) steps() []step {
 		{devices, m.leases, needs(running)},
 		{cloudInit, m.cloudInit, nil},
 		{"cloud-init.version", m.cloudInitVersion, needs(cloudInit)},
-		{"cloud-init.enabled", m.cloudInitRuns, needs(cloudInit)},
+		{enabled, m.cloudInitRuns, needs(cloudInit)},
 		{"cloud-init.configuration", m.cloudInitConfig, needs(cloudInit)},
 		{"cloud-init.datasources", m.datasourcesHere, needs(cloudInit)},
 		{"cloud-init.seeds", m.otherSeeds, needs(cloudInit)},
@@ -118,12 +119,12 @@ func (m *machine) steps() []step {
 		{"ordering.cycles", m.cycles, nil},
 		{"ordering.deadlock", m.deadlock, needs(cloudInit, started)},
 		{plan, m.generator, needs(cloudInit, started, ours, on)},
-		{written, m.written, needs(plan)},
+		{written, m.written, needs(plan, enabled)},
 		{router, m.metadata, needs(devices)},
 		{"virtual-router.passwords", m.passwords, needs(router)},
 		{"this-boot.service", m.service, needs(written)},
 		{"this-boot.seed", m.seed, needs("this-boot.service")},
-		{"this-boot.cloud-init", m.stages, needs("cloud-init.enabled")},
+		{"this-boot.cloud-init", m.stages, needs(enabled)},
 		{"this-boot.datasource", m.datasource, needs("this-boot.cloud-init")},
 	}
 	if !m.world.Root {
@@ -135,7 +136,7 @@ func (m *machine) steps() []step {
 }
 
 // asUser makes a check as somebody who may not read everything: what comes of
-// that is no fault of the system's.
+// that is no fault of the system's. It matters to a few checks only.
 func (m *machine) asUser(of step) func() Check {
 	return func() Check {
 		m.denied = nil
@@ -143,20 +144,30 @@ func (m *machine) asUser(of step) func() Check {
 		if c.State != Warning && c.State != Problem {
 			return c
 		}
-		texts := append([]string{c.Detail}, c.Items...)
-		if strings.HasPrefix(of.name, "cloud-init.") {
-			texts = append(texts, m.cloud.Notes...)
-		}
-		for _, text := range append(texts, m.denied...) {
-			if strings.Contains(text, fs.ErrPermission.Error()) {
-				m.denied = append(m.denied, text)
+		var hidden []string
+		switch of.name {
+		case "cloud-init.configuration", "nm-cloud-seed.configuration", "ordering.units": // whose items are complaints
+			if hidden = denials(append([]string{c.Detail}, c.Items...)); len(hidden) < len(c.Items) {
+				return c
 			}
+		case "cloud-init.datasources", "cloud-init.seeds", "cloud-init.network":
+			hidden = append(denials(m.cloud.Notes), m.denied...)
 		}
-		if len(m.denied) == 0 {
+		if len(hidden) == 0 {
 			return c
 		}
-		return onlyRoot("only root can tell, who may read this:").with(slices.Compact(sorted(m.denied))...)
+		return onlyRoot("only root can tell, who may read this:").with(slices.Compact(sorted(hidden))...)
 	}
+}
+
+// denials are the texts that say what may not be read.
+func denials(texts []string) (denied []string) {
+	for _, text := range texts {
+		if strings.Contains(text, fs.ErrPermission.Error()) {
+			denied = append(denied, text)
+		}
+	}
+	return denied
 }
 
 func onlyRoot(detail string) Check {
@@ -178,16 +189,23 @@ func (m *machine) new() bool {
 
 // ago says how long ago something was.
 func (m *machine) ago(t time.Time) string {
-	switch d := m.world.Now().Sub(t); {
-	case d < 0:
+	d := m.world.Now().Sub(t)
+	if d < 0 {
 		return "in the future, by this clock"
+	}
+	return age(d) + " ago"
+}
+
+// age is a duration as people read it.
+func age(d time.Duration) string {
+	switch {
 	case d < time.Minute:
-		return fmt.Sprintf("%d s ago", d/time.Second)
+		return fmt.Sprintf("%d s", d/time.Second)
 	case d < time.Hour:
-		return fmt.Sprintf("%d min ago", d/time.Minute)
+		return fmt.Sprintf("%d min", d/time.Minute)
 	case d < 48*time.Hour:
-		return fmt.Sprintf("%d h ago", d/time.Hour)
+		return fmt.Sprintf("%d h", d/time.Hour)
 	default:
-		return fmt.Sprintf("%d days ago", d/(24*time.Hour))
+		return fmt.Sprintf("%d days", d/(24*time.Hour))
 	}
 }

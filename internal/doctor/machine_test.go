@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -35,6 +36,8 @@ type scene struct {
 	root     bool
 	new      bool          // the package came after the start of the system
 	late     time.Duration // after which the seed was written
+	idle     bool          // the generator wrote nothing
+	up       time.Duration // since the system started; 0: two hours
 	asked    int           // how often somebody was asked over the network
 }
 
@@ -103,7 +106,7 @@ func (s *scene) examine(t *testing.T, generated bool) Report {
 		s.files[name] = strings.ReplaceAll(text, "FETCHED", booted.Add(-72*time.Hour).Format(time.RFC3339))
 	}
 	root := write(t, s.files)
-	if generated {
+	if generated && !s.idle {
 		i, done, err := load(root, "")
 		if err != nil {
 			t.Fatal(err)
@@ -136,7 +139,7 @@ func (s *scene) examine(t *testing.T, generated bool) Report {
 			}
 			return s.password
 		},
-		Now: func() time.Time { return booted.Add(2 * time.Hour) }, Booted: booted, Root: s.root,
+		Now: func() time.Time { return booted.Add(cmp.Or(s.up, 2*time.Hour)) }, Booted: booted, Root: s.root,
 	}
 	var r Report
 	look := func() { r = examineSystem(t.Context(), root, w) }
@@ -163,6 +166,27 @@ var scenes = map[string]func(s *scene) (generated bool){
 	"installed and not rebooted": func(s *scene) bool {
 		s.new = true
 		s.nothingRun()
+		return true
+	},
+	"installed with cloud-init": func(s *scene) bool {
+		s.new = true
+		s.nothingRun()
+		s.nothingOfCloudInit()
+		return true
+	},
+	"installed after a failed boot": func(s *scene) bool {
+		s.new = true
+		s.nothingRun()
+		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":null,"init-local":{"errors":[]},"init":{"errors":["SECRET"]}}}`
+		delete(s.files, "run/cloud-init/cloud-id")
+		return true
+	},
+	"installed on VMware": func(s *scene) bool {
+		s.new = true
+		s.files["sys/class/dmi/id/product_name"] = "VMware Virtual Platform\n"
+		s.files["run/cloud-init/disabled"] = ""
+		s.nothingRun()
+		s.nothingOfCloudInit()
 		return true
 	},
 	"NetworkManager is not running": func(s *scene) bool {
@@ -198,6 +222,16 @@ var scenes = map[string]func(s *scene) (generated bool){
 			`"healing":{"text":"waiting for the virtual router","process":{"pid":0}},` + strings.Replace(seeded, `"source":"virtual router"`, `"source":"copy of the last boot"`, 1))
 		return true
 	},
+	"a config drive": func(s *scene) bool {
+		s.view.Leases, s.routers, s.password = nil, nil, nil
+		s.view.Devices = []lease.Device{{Name: "eth0", State: lease.Waiting, Detail: `"cloud-init eth0" is being activated`}}
+		s.nothingRun()
+		s.files["etc/cloud/cloud.cfg"] = "datasource_list: [ ConfigDrive, CloudStack ]\n"
+		s.files["run/nm-cloud-seed/status.json"] = status(`"phase":"idle","text":"nothing to do: cloud-init already has its datasource: DataSourceConfigDrive"`)
+		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":"DataSourceConfigDrive [net,ver=2][source=/dev/vdb]"}}`
+		s.files["run/cloud-init/cloud-id"] = "configdrive\n"
+		return true
+	},
 	"an ordinary user": func(s *scene) bool {
 		s.root = false
 		s.modes["sys/class/dmi/id/product_uuid"], s.modes["run/nm-cloud-seed/seed.d"] = 0, 0
@@ -214,6 +248,20 @@ func (s *scene) nothingRun() {
 	}
 	s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":"DataSourceNone"}}`
 	s.files["run/cloud-init/cloud-id"] = "none\n"
+}
+
+// disabled is a boot without cloud-init, for which the generator does nothing.
+func (s *scene) disabled() {
+	s.idle = true
+	s.nothingRun()
+	s.nothingOfCloudInit()
+}
+
+// nothingOfCloudInit takes away what cloud-init's run leaves.
+func (s *scene) nothingOfCloudInit() {
+	for _, name := range []string{"status.json", "result.json", "cloud-id"} {
+		delete(s.files, "run/cloud-init/"+name)
+	}
 }
 
 // failed is a boot without metadata.

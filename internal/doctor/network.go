@@ -50,8 +50,7 @@ func (i *image) network() Check {
 		}
 		return problem("cloud-init writes for netplan, which configures systemd-networkd and not NetworkManager", fix)
 	case eni:
-		managed := i.nmConf()["[ifupdown]managed"]
-		if len(managed) > 0 && slices.Contains([]string{"true", "yes", "1", "on"}, strings.ToLower(managed[0].text)) {
+		if i.managesIfupdown() {
 			return ok("cloud-init writes /etc/network/interfaces.d, which NetworkManager's ifupdown plugin takes over (managed=true)")
 		}
 		return problem("cloud-init writes /etc/network/interfaces.d for ifupdown, and NetworkManager leaves those devices alone", fix)
@@ -60,6 +59,12 @@ func (i *image) network() Check {
 	default:
 		return problem("cloud-init writes for "+string(r)+", not for NetworkManager", fix)
 	}
+}
+
+// managesIfupdown says whether NetworkManager takes over what ifupdown has.
+func (i *image) managesIfupdown() bool {
+	managed := i.nmConf()["[ifupdown]managed"]
+	return len(managed) > 0 && slices.Contains([]string{"true", "yes", "1", "on"}, strings.ToLower(managed[0].text))
 }
 
 // chooseNetworkManager says how to make cloud-init choose NetworkManager.

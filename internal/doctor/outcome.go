@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
 )
@@ -19,23 +20,56 @@ func sorted(list []string) []string {
 // stages says how cloud-init's run in this boot stands or ended.
 func (m *machine) stages() Check {
 	switch b := m.boot; {
+	case errors.Is(m.bootErr, fs.ErrNotExist) && m.new():
+		return nextBoot("cloud-init has not run since the system started")
 	case errors.Is(m.bootErr, fs.ErrNotExist):
 		return problem("cloud-init has not run since the system started", "systemctl status cloud-init.target cloud-init-local.service")
+	case errors.Is(m.bootErr, fs.ErrPermission):
+		c := onlyRoot("only root can tell, who may read /run/cloud-init/status.json")
+		c.State = Skipped // and so is what depends on it
+		return c
 	case m.bootErr != nil:
 		return problem(m.bootErr.Error(), "cloud-init status --long; a reboot writes the file anew")
 	case len(b.Broken) > 0 && m.stateErr == nil && m.state.Phase == daemon.Failed:
 		return Check{State: Skipped, Detail: "these stages failed for lack of data, see this-boot.service: " + strings.Join(b.Broken, ", ")}
+	case len(b.Broken) > 0 && m.new():
+		return nextBoot("these stages failed: " + strings.Join(b.Broken, ", ")).with(b.Failed...)
 	case len(b.Broken) > 0:
 		c := problem("these stages failed: "+strings.Join(b.Broken, ", "), "see "+cloudLog+", and cloud-init status --long")
 		return c.with(b.Failed...)
 	case len(b.Failed) > 0:
 		return warning("these modules failed:", "see "+cloudLog+", and cloud-init status --long").with(b.Failed...)
-	case b.Stage != "":
-		return info("under way, in its " + b.Stage + " stage")
 	case !b.Done:
-		return info("under way")
+		return m.underWay()
+	case len(b.Complaints) > 0:
+		c := info("all stages are done; it has complaints:").with(b.Complaints...)
+		c.Fix = "see " + cloudLog + ", and cloud-init status --long"
+		return c
 	}
 	return ok("all stages are done")
+}
+
+// underWay is a run that has not ended. One that was killed, or a stage that
+// systemd has left out, looks the same, but for the time.
+func (m *machine) underWay() Check {
+	const usual = 15 * time.Minute
+	text := "under way"
+	if m.boot.Stage != "" {
+		text += ", in its " + m.boot.Stage + " stage"
+	}
+	up := m.world.Now().Sub(m.world.Booted)
+	if m.world.Booted.IsZero() || up < usual || m.state.Healing != nil { // which runs the stages again
+		return info(text)
+	}
+	return warning(text+", "+age(up)+" after the system started",
+		"see whether a unit of cloud-init's has failed or was left out: systemctl list-units --all 'cloud-*'; cloud-init status --long")
+}
+
+// nextBoot is what is no wonder where the package is new.
+func nextBoot(detail string) Check {
+	c := info(detail + "; nm-cloud-seed was not there at boot")
+	c.Fix = "reboot"
+	return c
 }
 
 // datasource says where cloud-init has the VM's data from.
@@ -49,16 +83,31 @@ func (m *machine) datasource() Check {
 		text += ", instance " + b.Instance
 	}
 	switch name := strings.TrimPrefix(b.Datasource, "DataSource"); {
+	case m.elsewhere() != "":
+		return info("cloud-init has the VM's data from elsewhere: " + text)
 	case name == "" && !b.Done:
 		return info("none yet")
 	case name == "" || name == "None":
 		return m.noDatasource()
-	case !strings.HasPrefix(name, "CloudStack"):
-		return info("cloud-init has the VM's data from elsewhere: " + text)
 	case m.seeded() && b.Instance != "" && b.Instance != m.state.Instance.ID:
 		return problem(text+", but the seed is of instance "+m.state.Instance.ID, "reboot; if that does not help, see "+cloudLog)
 	}
 	return ok(text)
+}
+
+// elsewhere is the datasource that cloud-init has the VM's data from, if that is
+// another than CloudStack's, such as a config drive.
+func (m *machine) elsewhere() string {
+	switch name := strings.TrimPrefix(m.boot.Datasource, "DataSource"); {
+	case name == "", name == "None", strings.HasPrefix(name, "CloudStack"):
+		return ""
+	}
+	return m.boot.Datasource
+}
+
+// spared is that something is missing where the VM's data is from elsewhere.
+func (m *machine) spared(what string, items []string) Check {
+	return info("no " + what + ", and none is needed: cloud-init has the VM's data from " + m.elsewhere()).with(items...)
 }
 
 func (m *machine) noDatasource() Check {

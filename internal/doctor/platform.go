@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"io/fs"
 	"slices"
 	"strings"
 
@@ -11,25 +10,21 @@ import (
 // cloudStack says what the machine is taken for. That it is none of CloudStack's
 // is no problem.
 func (m *machine) cloudStack() Check {
-	var c Check
 	if m.platform.By != "" {
-		c = ok("a CloudStack VM, says " + m.platform.By)
-	} else {
-		c = info("no: " + m.platform.Not)
-		c.Fix = "only if this is a CloudStack VM: " + m.overrule()
-		if m.platform.Off != "" {
-			c = c.with(m.platform.Off)
-		}
+		return ok("a CloudStack VM, says " + m.platform.By).with(m.cautions...)
 	}
-	if m.platform.By == "" {
-		hidden := m.hidden()
-		if m.confErr != nil && (m.world.Root || len(hidden) == 0) { // the word may be in what cannot be read
-			c.State, c.Fix = Problem, "mend the configuration, which may have meant to say so"
-			c = c.with(strings.Split(m.shown(m.confErr.Error()), "\n")...)
-		}
-		if !m.world.Root {
-			c = c.with(hidden...)
-		}
+	c := info("no: " + m.platform.Not)
+	c.Fix = "only if this is a CloudStack VM: " + m.overrule()
+	if m.platform.Off != "" {
+		c = c.with(m.platform.Off)
+	}
+	hidden := m.hidden()
+	if m.confErr != nil && (m.world.Root || len(hidden) == 0) { // the word may be in what cannot be read
+		c.State, c.Fix = Problem, "mend the configuration, which may have meant to say so"
+		c = c.with(strings.Split(m.shown(m.confErr.Error()), "\n")...)
+	}
+	if !m.world.Root {
+		c = c.with(hidden...)
 	}
 	return c.with(m.cautions...)
 }
@@ -44,10 +39,8 @@ func (m *machine) hidden() (files []string) {
 		conf, _ := m.files.Config()
 		notes = append(notes, conf.Notes...)
 	}
-	for _, note := range notes {
-		if strings.Contains(note, fs.ErrPermission.Error()) {
-			files = append(files, note+": only root can tell what it says")
-		}
+	for _, note := range denials(notes) {
+		files = append(files, note+": only root can tell what it says")
 	}
 	return files
 }
@@ -66,7 +59,14 @@ func (m *machine) cloudInitRuns() Check {
 		return c
 	}
 	if m.files.NoDatasource() {
-		return problem("in this boot its generator (ds-identify) found no datasource, so that it did not start (/run/cloud-init/disabled)", only+"to "+listFile+", and reboot")
+		c := problem("in this boot its generator (ds-identify) found no datasource, so that it did not start (/run/cloud-init/disabled)", only+"to "+listFile+", and reboot")
+		if m.cloud.OnlyCloudStack() {
+			c.Fix = "reboot: the datasource_list says CloudStack by now"
+			if m.new() {
+				c.State = Warning
+			}
+		}
+		return c
 	}
 	return ok("")
 }
@@ -110,7 +110,7 @@ func (m *machine) switchedOnHere() Check {
 		}
 		return c
 	case config.OverrideForce:
-		if m.conf.Platform == config.PlatformNone {
+		if m.conf.Platform == config.PlatformNone && m.conf.Ordering != config.OrderingOff { // which nothing overrides
 			return ok("by the kernel command line, over platform=none")
 		}
 	}

@@ -33,6 +33,9 @@ func (m *machine) metadata() Check {
 	if taken >= 0 {
 		return m.taken(found[taken]).with(answers...)
 	}
+	if m.elsewhere() != "" {
+		return m.spared("metadata", answers)
+	}
 	c := problem("nobody has metadata for this VM:", "see in CloudStack that the network's virtual router runs, and that no firewall is between it and the VM")
 	switch {
 	case len(found) == 0:
@@ -68,6 +71,9 @@ func (m *machine) passwords() Check {
 	answers := shown(found, func(cloudstack.Finding) string { return "a password server" })
 	if i := slices.IndexFunc(found, func(f cloudstack.Finding) bool { return f.Taken }); i >= 0 {
 		return ok(found[i].Server.String() + " is a password server (it was not asked for a password)").with(answers...)
+	}
+	if m.elsewhere() != "" {
+		return m.spared("password server", answers)
 	}
 	c := warning("there is no password server: a password that is reset in CloudStack does not come to this VM", "see that it runs on the network's virtual router (port 8080), or set password=no in /etc/nm-cloud-seed.conf")
 	return c.with(answers...)

@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/lease"
 )
 
 const serviceLog = "journalctl -b -u nm-cloud-seed"
@@ -31,8 +33,10 @@ func (m *machine) run() Check {
 	switch m.state.Phase {
 	case daemon.Ready:
 		if m.fromLastBoot() {
-			return warning(m.state.Text+", fetched "+m.ago(m.state.Instance.Fetched)+", as the virtual router was silent: "+m.state.Error,
-				"see virtual-router above; the next boot has its data once it answers")
+			return warning(m.state.Text+", fetched "+m.ago(m.state.Instance.Fetched)+", as the virtual router was silent: "+m.state.Error, m.tryAgain())
+		}
+		if m.otherNetwork() {
+			return warning(m.state.Text+"; the VM's default network, which has the password and the current SSH keys, has a lease by now", "reboot")
 		}
 		return ok(m.state.Text)
 	case daemon.Failed, daemon.Stopped:
@@ -47,7 +51,16 @@ func (m *machine) run() Check {
 	return info("still at work: " + m.state.Text)
 }
 
-// tryAgain says what to do after a failure.
+// otherNetwork says whether the data is from another network than the default one,
+// which has a lease now.
+func (m *machine) otherNetwork() bool {
+	from := m.state.Instance
+	return from != nil && !from.Default && slices.ContainsFunc(m.view.Leases, func(l lease.Lease) bool {
+		return l.Default() && l.Device != from.Device
+	})
+}
+
+// tryAgain says what to do after a run without the virtual router.
 func (m *machine) tryAgain() string {
 	switch {
 	case m.state.Healing != nil:

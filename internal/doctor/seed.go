@@ -51,8 +51,12 @@ func (m *machine) seeded() bool { return m.stateErr == nil && m.state.Instance !
 // private says whether others than root can read a generation of the seed.
 func (m *machine) private(dir string) Check {
 	var open []string
-	for name, want := range map[string]fs.FileMode{seedDir: 0o700, dir: 0o700, dir + "/meta-data": 0o600, dir + "/user-data": 0o600} {
+	for _, name := range []string{seedDir, dir, dir + "/meta-data", dir + "/user-data"} {
 		info, err := fs.Lstat(m.fsys, name)
+		want := fs.FileMode(0o700)
+		if path.Dir(name) == dir {
+			want = 0o600
+		}
 		switch {
 		case errors.Is(err, fs.ErrPermission):
 			return onlyRoot("there, with what is in it for root alone")
@@ -85,8 +89,6 @@ func (m *machine) content(dir string) Check {
 	text := "instance " + meta.ID + ", written " + m.ago(info.ModTime()) + ", for root alone"
 	now := m.routerHas()
 	switch {
-	case !m.world.Booted.IsZero() && info.ModTime().Before(m.world.Booted):
-		return problem(text+": that was before the system started", "rm -r /"+seedCurrent+" /"+seedDir+", and reboot")
 	case m.seeded() && m.state.Instance.ID != meta.ID:
 		return problem(text+", but the service says that it seeded instance "+m.state.Instance.ID, "reboot")
 	case now != "" && now != meta.ID:

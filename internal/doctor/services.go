@@ -116,10 +116,10 @@ func (i *image) configuration() Check {
 func (i *image) switchedOn() Check {
 	fix := "remove that line from " + i.root + "/etc/nm-cloud-seed.conf, or the file in " + i.root + "/etc/nm-cloud-seed.conf.d or " + i.root + "/usr/lib/nm-cloud-seed/conf.d that has it"
 	switch {
-	case i.conf.Platform == config.PlatformNone:
-		return problem("switched off by platform=none: nothing is done", fix)
 	case i.conf.Ordering == config.OrderingOff:
 		return problem("switched off by ordering=off: nothing is done", fix)
+	case i.conf.Platform == config.PlatformNone:
+		return problem("switched off by platform=none: nothing is done", fix)
 	}
 	return ok("platform=" + string(i.conf.Platform) + ", ordering=" + string(i.conf.Ordering))
 }

@@ -38,12 +38,12 @@ func (m *machine) written() Check {
 		return ok("as planned, for the next boot (" + generatorLog + ")")
 	case len(missing) == 0 && len(other) == 0:
 		return ok("as planned (" + generatorLog + ")")
-	case !m.exists(ourWants) && m.new():
-		c := info("nothing yet: the package was installed after the system started")
-		c.Fix = "reboot"
-		return c
 	case !m.exists(ourWants):
-		return problem("the generator has written nothing that starts the service", "systemctl daemon-reload; if it still wrote nothing: "+generatorLog+"; then reboot")
+		c := problem("the generator has written nothing that starts the service", "systemctl daemon-reload; if it still wrote nothing: "+generatorLog+"; then reboot")
+		if m.new() { // its installation reloads systemd, but that may fail
+			c.State, c.Detail = Info, "the generator has written nothing yet; the package was installed after the system started"
+		}
+		return c
 	case len(missing) > 0:
 		return warning("the generator wrote only a part:", "systemctl daemon-reload, and reboot").with(append(missing, other...)...)
 	}

@@ -32,6 +32,13 @@ const (
 	Leased                // there is a lease
 )
 
+// Details of devices that are Unusable, where somebody can do something about it.
+const (
+	Unmanaged    = "not managed by NetworkManager"
+	NoCarrier    = "no carrier"
+	NotConnected = "not connected"
+)
+
 // Device is one device as it stands, in words for a status line or an error.
 type Device struct {
 	Name   string

@@ -180,7 +180,8 @@ func (m *NM) available(device dbus.ObjectPath) {
 	m.set(device, gnm.DeviceInterface, map[string]any{"AvailableConnections": paths})
 }
 
-// AddDevice adds an idle Ethernet device and changes the given properties of it.
+// AddDevice adds an idle Ethernet device and changes the given properties of it. As a
+// bridge it is not wired.
 func (m *NM) AddDevice(name string, properties map[string]any) dbus.ObjectPath {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -191,7 +192,11 @@ func (m *NM) AddDevice(name string, properties map[string]any) dbus.ObjectPath {
 		"AvailableConnections": []dbus.ObjectPath{},
 	}
 	maps.Copy(props, properties)
-	path := m.add("Devices", Interfaces{gnm.DeviceInterface: variants(props), WiredIface: variants(map[string]any{"Carrier": true})})
+	ifaces := Interfaces{gnm.DeviceInterface: variants(props)}
+	if props["DeviceType"] != uint32(gnm.NmDeviceTypeBridge) {
+		ifaces[WiredIface] = variants(map[string]any{"Carrier": true})
+	}
+	path := m.add("Devices", ifaces)
 	m.lines[name] = &line{device: path}
 	return path
 }

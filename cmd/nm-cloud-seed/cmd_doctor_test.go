@@ -1,0 +1,21 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+)
+
+// TestDoctorInterrupted: half a report is none.
+func TestDoctorInterrupted(t *testing.T) {
+	for _, args := range [][]string{{"doctor"}, {"doctor", "--json"}} {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		var stdout, stderr bytes.Buffer
+		status := run(ctx, args, &stdout, &stderr)
+		if status != exitUsage || stdout.Len() > 0 || !strings.HasPrefix(stderr.String(), "nm-cloud-seed: cannot examine the system: context canceled\n") {
+			t.Errorf("%q: exit status %d\n%s%s", args, status, stdout.String(), stderr.String())
+		}
+	}
+}
