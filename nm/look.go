@@ -16,8 +16,9 @@ import (
 const lookLimit = 5 * time.Second
 
 // Look reads what NetworkManager, of which version, has now, and changes nothing:
-// the wired devices, and others that may lead to a virtual router. Any user may. Not to be on the bus is no error: then the view is not Running. If
-// it is and there is an error, NetworkManager does not answer.
+// the wired devices, and others that may lead to a virtual router. Any user may.
+// Not to be on the bus is no error: then the view is not Running. If it is and there
+// is an error, NetworkManager does not answer.
 func Look(ctx context.Context) (view lease.View, version string, err error) {
 	return look(ctx, dbus.ConnectSystemBus)
 }
