@@ -16,18 +16,20 @@ import (
 )
 
 // extendEvery and extendBy keep systemd's start timeout away while a run still
-// tries: sd_notify(3), EXTEND_TIMEOUT_USEC.
+// tries: sd_notify(3), EXTEND_TIMEOUT_USEC. restBy is for what comes after that: the
+// seed, the password server, and hashes, which cost a slow processor seconds each.
 const (
 	extendEvery = 5 * time.Second
 	extendBy    = 20 * time.Second
+	restBy      = time.Minute
 )
 
 // extendTimeout tells systemd at intervals that the start is still under way,
-// until stop is called, and not after that.
+// until stop is called. That gives the rest its time, and what hangs is ended.
 func (d *Daemon) extendTimeout() (stop func()) {
 	done := make(chan struct{})
-	extend := fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", extendBy.Microseconds())
-	d.Notify(extend)
+	extend := func(by time.Duration) { d.Notify(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", by.Microseconds())) }
+	extend(extendBy)
 	var ended sync.WaitGroup
 	ended.Go(func() {
 		ticker := time.NewTicker(extendEvery)
@@ -37,13 +39,14 @@ func (d *Daemon) extendTimeout() (stop func()) {
 			case <-done:
 				return
 			case <-ticker.C:
-				d.Notify(extend)
+				extend(extendBy)
 			}
 		}
 	})
 	return sync.OnceFunc(func() {
 		close(done)
 		ended.Wait()
+		extend(restBy)
 	})
 }
 
