@@ -296,7 +296,8 @@ func expired(want bool) check {
 // powerCuts are boots that end while a password is on its way, and those that
 // follow. The virtual router forgets a password that is acknowledged, also over a
 // power cut. cloud-init itself does not sync what it writes on a first boot, so
-// none is cut in its network stage.
+// none is cut in its network stage. Apart from that these are the plain machines: an
+// image and the package, which their DMI tells what they are.
 func powerCuts() []scenario {
 	files := make(map[string]string)
 	for _, name := range []string{"first", "second"} {
@@ -310,7 +311,7 @@ func powerCuts() []scenario {
 		return b
 	}
 	whole := func(what, password string, told int) boot {
-		return boot{what: what, checks: plus(seeded, undisturbed, takenAway, isPassword(password), passwordRequests(true, told))}
+		return boot{what: what, checks: plus(seeded, named, healthyHere, undisturbed, takenAway, isPassword(password), passwordRequests(true, told))}
 	}
 	again := func(b boot) boot {
 		b.checks = append(b.checks, sameHost)

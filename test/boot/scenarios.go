@@ -82,7 +82,6 @@ func scenarios() []scenario {
 		boots: []boot{{what: "first boot", checks: noLease}},
 	})
 	all = append(all,
-		virtual("bookworm"), virtual("sid"),
 		scenario{
 			name: "qemu/bookworm/other-cloud", about: "the package where it has nothing to do",
 			suite: "bookworm", virtual: &qemu.Machine{Manufacturer: "QEMU", Product: "Standard PC (Q35 + ICH9, 2009)"},
@@ -113,18 +112,6 @@ var purged = map[string]string{guestReport + "/purge": ""}
 
 // cloudStack is what CloudStack's DMI says on KVM. The UUID is the instance's.
 var cloudStack = &qemu.Machine{Manufacturer: "Apache Software Foundation", Product: "CloudStack KVM Hypervisor", UUID: instance}
-
-// virtual needs no configuration at all: an image and the package.
-func virtual(suite string) scenario {
-	return scenario{
-		name: "qemu/" + suite + "/with", about: "a virtual machine, by its DMI",
-		suite: suite, virtual: cloudStack,
-		boots: []boot{
-			{what: "first boot", checks: plus(seeded, named, healthyHere)},
-			{what: "reboot", checks: again},
-		},
-	}
-}
 
 func without(suite string) scenario {
 	return scenario{
