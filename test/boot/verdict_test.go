@@ -174,6 +174,18 @@ func TestOnlyThisBootsComplaints(t *testing.T) {
 	}
 }
 
+// An emulated machine may have no NIC yet in cloud-init's local stage.
+func TestNoNICYet(t *testing.T) {
+	t.Parallel()
+	r := sample(t, "good", map[string]string{
+		outcomeFile:      `{"Virtual": true}`,
+		"cloud-init.log": "running 'init-local'\nd[WARNING]: Did not find a fallback interface on distro: debian.",
+	})
+	if err := complaints(r); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestDrawn(t *testing.T) {
 	t.Parallel()
 	picture := sample(t, "good", nil).text("plot.svg")
