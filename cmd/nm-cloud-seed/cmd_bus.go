@@ -13,11 +13,12 @@ import (
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
 )
 
-// busIdle is after how long without a call the D-Bus API's process ends.
-const busIdle = 30 * time.Second
+// defaultBusIdle is the time without a call after which the D-Bus API's process ends.
+const defaultBusIdle = 30 * time.Second
 
 func busCommand() *cobra.Command {
-	return &cobra.Command{
+	var idle time.Duration
+	cmd := &cobra.Command{
 		Use:   "bus",
 		Short: "Serve the D-Bus API",
 		Long: `Bus is what nm-cloud-seed-bus.service starts when somebody calls
@@ -28,7 +29,7 @@ org.nmcloudseed1. It ends by itself when nobody has for a while.`,
 			log := newLogger(cmd.ErrOrStderr())
 			notify := notifier(log)
 			server := &api.Server{
-				Log: log, Look: look, Idle: busIdle,
+				Log: log, Look: look, Idle: idle,
 				Ready: func() { notify("READY=1") },
 				// From now on systemd waits for our end before it starts us again: otherwise
 				// a call that comes meanwhile would start nothing (sd_notify(3)).
@@ -57,6 +58,8 @@ org.nmcloudseed1. It ends by itself when nobody has for a while.`,
 			return nil
 		},
 	}
+	cmd.Flags().DurationVar(&idle, "idle", defaultBusIdle, "end after this time without a call")
+	return cmd
 }
 
 // look is the state as the D-Bus API has it. The server stays while the service's run

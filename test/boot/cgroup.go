@@ -60,8 +60,8 @@ func (c *cgroup) attr() (attr *syscall.SysProcAttr, done func(), err error) {
 	return &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}, func() { dir.Close() }, nil
 }
 
-// removeLimit is plenty for processes that have been killed.
-const removeLimit = 2 * time.Second
+// removeLimit is plenty for processes that have been killed, also on a busy machine.
+const removeLimit = time.Minute
 
 // remove ends what is left in the group, if anything is, and removes it with
 // all below it.

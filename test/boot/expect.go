@@ -4,7 +4,6 @@ import (
 	"errors"
 	"regexp"
 	"slices"
-	"time"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
 )
@@ -53,24 +52,11 @@ var noRouter = regexp.MustCompile(`No virtual router found!|NoDHCPLeaseError`)
 // its network stage asks NetworkManager, which has one if it has a lease by then.
 var worksAlone = slices.DeleteFunc(slices.Clone(works), func(c check) bool { return c.name == "FQDN" })
 
-// goesOn is a boot without an instance that says so. From our service's start to
-// the end of cloud-init's network stage it may take our deadline and patience.
-func goesOn(patience time.Duration) []check {
-	return slices.Concat(
-		[]check{{"ends", ends}, {"ordering", noCycle}, {"shutdown", shutdown}},
-		not(instanceSeen...),
-		[]check{phase(daemon.Failed), {"word of it", saysWhy}, {"deadline", inTime(patience)}, endsQuietly},
-	)
-}
-
-var (
-	// Much less than the two minutes of cloud-init's own search.
-	silent = goesOn(15 * time.Second)
-	// Without a lease, cloud-init has NetworkManager try once more.
-	noLease = goesOn(15*time.Second + dhcpTimeout)
+// goesOn is a boot without an instance that goes on after our deadline, and says why.
+var goesOn = slices.Concat(
+	[]check{{"ends", ends}, {"ordering", noCycle}, {"shutdown", shutdown}},
+	not(instanceSeen...),
+	[]check{phase(daemon.Failed), {"word of it", saysWhy}, {"deadline", noOwnSearch}, endsQuietly},
 )
-
-// dhcpTimeout is NetworkManager's.
-const dhcpTimeout = 45 * time.Second
 
 var inert = []check{{"nothing generated", nothingGenerated}, {"as without the package", asWithout}}

@@ -19,6 +19,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"syscall"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/test/lab"
@@ -48,6 +49,7 @@ func main() {
 // options are the command line.
 type options struct {
 	run       *regexp.Regexp
+	all       bool
 	keep      bool
 	list      bool
 	parallel  int
@@ -58,19 +60,22 @@ type options struct {
 func parse(args []string) (o options, err error) {
 	flags := flag.NewFlagSet("boot", flag.ContinueOnError)
 	flags.Usage = func() {
-		fmt.Fprintln(flags.Output(), "usage: boot [-run REGEXP] [-parallel N] [-keep] [-artifacts DIRECTORY] [-list] [PACKAGE.deb]")
+		fmt.Fprintln(flags.Output(), "usage: boot [-all | -run REGEXP] [-parallel N] [-keep] [-artifacts DIRECTORY] [-list] [PACKAGE.deb]")
 		flags.PrintDefaults()
 	}
-	run := flags.String("run", "", "only the scenarios whose name matches")
-	flags.IntVar(&o.parallel, "parallel", 2, "so many virtual machines side by side, or half as many containers more")
+	run := flags.String("run", "", "only the scenarios whose name matches, of all of them")
+	flags.BoolVar(&o.all, "all", false, "also the scenarios that are only done before a release")
+	flags.IntVar(&o.parallel, "parallel", 0, "`containers` side by side, or a virtual machine instead of three (default: what this machine has room for)")
 	flags.BoolVar(&o.keep, "keep", false, "keep what good boots left, too")
 	flags.BoolVar(&o.list, "list", false, "only list the scenarios")
 	flags.StringVar(&o.artifacts, "artifacts", "", "keep what the boots left here (default: a new directory, only for bad boots)")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
-	if o.run, err = regexp.Compile(*run); err != nil {
-		return o, fmt.Errorf("cannot use -run: %w", err)
+	if *run != "" {
+		if o.run, err = regexp.Compile(*run); err != nil {
+			return o, fmt.Errorf("cannot use -run: %w", err)
+		}
 	}
 	if flags.NArg() > 1 {
 		return o, errors.New("one package is enough")
@@ -89,20 +94,37 @@ func outside(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	var chosen []scenario
-	for _, s := range scenarios() {
-		if o.run.MatchString(s.name) {
-			chosen = append(chosen, s)
-		}
-	}
+	chosen := choose(scenarios(), o)
 	if o.list {
-		for _, s := range chosen {
-			fmt.Printf("%-28s %s\n", s.name, s.about)
-		}
+		fmt.Print(list(chosen))
 		return nil
 	}
 	if len(chosen) == 0 {
-		return fmt.Errorf("cannot find a scenario that matches %q (see -list)", o.run)
+		return fmt.Errorf("cannot find a scenario that matches %q (see -all -list)", o.run)
 	}
 	return runAll(ctx, chosen, o)
+}
+
+// choose returns the scenarios that the options ask for: those that match, whatever
+// they are, or else all but the extended ones.
+func choose(all []scenario, o options) (chosen []scenario) {
+	for _, s := range all {
+		if o.run != nil && o.run.MatchString(s.name) || o.run == nil && (o.all || !s.extended) {
+			chosen = append(chosen, s)
+		}
+	}
+	return chosen
+}
+
+// list returns a line for each scenario: its name, its boots and what it proves.
+func list(all []scenario) string {
+	var b strings.Builder
+	for _, s := range all {
+		note := ""
+		if s.extended {
+			note = " (only with -all)"
+		}
+		fmt.Fprintf(&b, "%-28s %d  %s%s\n", s.name, len(s.boots), s.about, note)
+	}
+	return b.String()
 }

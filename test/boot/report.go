@@ -17,6 +17,7 @@ type report struct {
 	files    fs.FS
 	outcome  outcome
 	units    map[string]unit // as they were when the boot was done
+	manager  unit            // systemd itself
 	started  time.Duration   // when the first process started, on the monotonic clock
 	previous *report         // of the boot before, of the same image
 }
@@ -27,7 +28,8 @@ func readReport(files fs.FS, previous *report) *report {
 		r.outcome.Error = "the boot was not done"
 	}
 	r.units = parseUnits(r.text("units"))
-	r.started = parseUnits(r.text("manager"))[""].time("UserspaceTimestampMonotonic")
+	r.manager = parseUnits(r.text("manager"))[""]
+	r.started = r.manager.time("UserspaceTimestampMonotonic")
 	return r
 }
 

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/nm-cloud-seed/nm-cloud-seed/test/boot/qemu"
 	"github.com/nm-cloud-seed/nm-cloud-seed/test/debroot"
 	"github.com/nm-cloud-seed/nm-cloud-seed/test/lab"
 )
@@ -25,6 +26,12 @@ type result struct {
 	report         *report
 	wrong          []error
 	dir            string // what it left
+}
+
+// outcomeOf is a scenario that was done: its boots, and the time that it took.
+type outcomeOf struct {
+	boots []result
+	took  time.Duration
 }
 
 // runAll does the scenarios and says what comes of them.
@@ -43,19 +50,25 @@ func runAll(ctx context.Context, chosen []scenario, o options) error {
 	if err != nil {
 		return err
 	}
+	r := measureRoom()
+	if o.parallel > 0 {
+		r = room{int64(o.parallel), "-parallel"}
+	}
+	fmt.Printf("%d scenarios, %d containers side by side or a virtual machine instead of %d of them: limited by %s\n%s\n",
+		len(chosen), r.containers, r.weight(scenario{virtual: &qemu.Machine{}}), r.limitedBy, load())
 	var mu sync.Mutex
-	results := make([][]result, len(chosen))
+	all := make([]outcomeOf, len(chosen))
 	group, ctx := errgroup.WithContext(ctx)
-	room := semaphore.NewWeighted(int64(o.parallel) * weightOfVirtual)
-	done := 0
+	free := semaphore.NewWeighted(r.containers)
+	began, done := time.Now(), 0
 	for _, i := range longestFirst(chosen) {
 		s := chosen[i]
-		if room.Acquire(ctx, s.weight()) != nil {
+		if free.Acquire(ctx, r.weight(s)) != nil {
 			group.Go(func() error { return context.Cause(ctx) })
 			break
 		}
 		group.Go(func() error {
-			defer room.Release(s.weight())
+			defer free.Release(r.weight(s))
 			began := time.Now()
 			boots := runOne(ctx, s, roots[s.root()], filepath.Join(artifacts, s.name), o.pkg)
 			if ctx.Err() != nil {
@@ -63,7 +76,7 @@ func runAll(ctx context.Context, chosen []scenario, o options) error {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			results[i] = boots
+			all[i] = outcomeOf{boots, time.Since(began)}
 			done++
 			fmt.Printf("[%*d/%d] %-28s %6.1f s  %s\n", len(fmt.Sprint(len(chosen))), done, len(chosen),
 				s.name, time.Since(began).Seconds(), verdictWord(boots))
@@ -73,33 +86,24 @@ func runAll(ctx context.Context, chosen []scenario, o options) error {
 	if err := group.Wait(); err != nil {
 		return fmt.Errorf("%w (what the boots left is in %s)", err, artifacts)
 	}
-	return finish(os.Stdout, results, artifacts, o)
+	return finish(os.Stdout, all, time.Since(began), artifacts, o)
 }
 
-// Three containers, which mostly wait, take no more than two virtual machines.
-const weightOfVirtual, weightOfContainer = 3, 2
-
-func (s scenario) weight() int64 {
-	if s.virtual != nil {
-		return weightOfVirtual
-	}
-	return weightOfContainer
-}
-
-// longestFirst are the indices of the scenarios, those in virtual machines before
-// the others, which fill what room there is in the end.
+// longestFirst returns the indices of the scenarios, those first that take longest
+// by the number and kind of their boots: what comes last should be short.
 func longestFirst(all []scenario) []int {
 	order := make([]int, len(all))
 	for i := range order {
 		order[i] = i
 	}
-	boots := func(i int) int {
-		if all[i].virtual == nil {
-			return 0
+	const virtualBoot, containerBoot = 5, 1 // how an emulated boot compares
+	length := func(i int) int {
+		if all[i].virtual != nil {
+			return len(all[i].boots) * virtualBoot
 		}
-		return len(all[i].boots)
+		return len(all[i].boots) * containerBoot
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return boots(b) - boots(a) })
+	slices.SortStableFunc(order, func(a, b int) int { return length(b) - length(a) })
 	return order
 }
 

@@ -15,7 +15,7 @@ import (
 func TestParse(t *testing.T) {
 	t.Parallel()
 	o, err := parse([]string{"-run", "^sid/", "-parallel", "1", "x.deb"})
-	if err != nil || !o.run.MatchString("sid/with") || o.run.MatchString("qemu/sid") || o.parallel != 1 || !filepath.IsAbs(o.pkg) {
+	if err != nil || o.run == nil || !o.run.MatchString("sid/with") || o.run.MatchString("qemu/sid") || o.parallel != 1 || !filepath.IsAbs(o.pkg) {
 		t.Errorf("%+v, %v", o, err)
 	}
 	for _, bad := range [][]string{{"-run", "("}, {"a.deb", "b.deb"}} {
@@ -100,7 +100,7 @@ func TestFinish(t *testing.T) {
 		}
 		var said strings.Builder
 		r := result{scenario: "sid/with", boot: "first boot", report: readReport(os.DirFS(dir), nil), wrong: c.wrong, dir: dir}
-		err := finish(&said, [][]result{{r}}, artifacts, c.o)
+		err := finish(&said, []outcomeOf{{[]result{r}, time.Second}}, 2*time.Second, artifacts, c.o)
 		if !strings.Contains(said.String(), " 0.6  ") {
 			t.Errorf("%s: the table lacks the seed's time:\n%s", name, said.String())
 		}
@@ -142,5 +142,62 @@ func TestBootDir(t *testing.T) {
 	t.Parallel()
 	if got := bootDir(1, boot{what: "Second boot, VR gone"}); got != "2-second-boot-vr-gone" {
 		t.Errorf("got %s", got)
+	}
+}
+
+func TestExtendedScenariosAreOnlyChosenWhenAskedFor(t *testing.T) {
+	t.Parallel()
+	all := []scenario{{name: "a/usual"}, {name: "a/slow", extended: true}}
+	for args, want := range map[string]string{
+		"":               "a/usual",
+		"-all":           "a/usual a/slow",
+		"-run slow":      "a/slow",
+		"-run ^a/":       "a/usual a/slow",
+		"-run none":      "",
+		"-all -run slow": "a/slow",
+	} {
+		o, err := parse(strings.Fields(args))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, s := range choose(all, o) {
+			got = append(got, s.name)
+		}
+		if got := strings.Join(got, " "); got != want {
+			t.Errorf("%q: got %q, want %q", args, got, want)
+		}
+	}
+	if got, want := list(all), "(only with -all)\n"; strings.Count(got, want) != 1 || !strings.HasSuffix(got, want) {
+		t.Errorf("got %q, want a note at the extended scenario alone", got)
+	}
+}
+
+func TestAFailedBootIsShownInExcerpts(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("a console line\n", 100) + "the last one\n"
+	r := sample(t, "good", map[string]string{
+		consoleFile: long, journalFile: "[1.0] systemd[1]: Started x\n[1.1] nm-cloud-seed[9]: no lease\n[1.2] systemd[1]: y.service: Failed with result\n", "status": "state  failed",
+	})
+	var out strings.Builder
+	writeExcerpts(&out, r)
+	got := out.String()
+	for _, want := range []string{"    the last one\n", "nm-cloud-seed[9]: no lease", "y.service: Failed", "state  failed"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("got no %q in %q, want it", want, got)
+		}
+	}
+	if strings.Contains(got, "Started x") || strings.Count(got, "a console line") != excerptLines-1 {
+		t.Errorf("got %q, want %d lines of the console and only telling ones of the journal", got, excerptLines)
+	}
+}
+
+func TestTheSlowestScenariosComeFirst(t *testing.T) {
+	t.Parallel()
+	boots := func(name string) []result { return []result{{scenario: name}} }
+	got := slowest([]outcomeOf{{boots("quick"), time.Second}, {boots("slow"), 3 * time.Second}}, 3*time.Second)
+	want := "   3.0 s  1  slow\n   1.0 s  1  quick\n   3.0 s  for 2 boots of 2 scenarios, side by side (4.0 s one after the other); load "
+	if !strings.HasPrefix(got, want) {
+		t.Errorf("got %q, want it to begin with %q", got, want)
 	}
 }

@@ -21,7 +21,8 @@ const (
 // scenario is an image and its boots, one after the other.
 type scenario struct {
 	name     string
-	about    string // for a person
+	about    string // what it proves, for a person
+	extended bool   // only in `make test-boot-all`
 	suite    string
 	packages []string          // Debian's, besides those of debroot.Image
 	bare     bool              // without the package under test
@@ -40,7 +41,10 @@ type scenario struct {
 	// virtual is the machine for QEMU; nil is a container. Only its DMI counts.
 	virtual *qemu.Machine
 	storm   bool // this program is in the image, for stormCommand
-	disk    bool // an empty /dev/vda, in a virtual machine
+	// installedIdle leaves the D-Bus API's process its real time until it ends
+	// without a call; elsewhere a drop-in shortens that, see shortIdle.
+	installedIdle bool
+	disk          bool // an empty /dev/vda, in a virtual machine
 }
 
 // boot is one boot of a scenario.

@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -13,20 +15,22 @@ import (
 	"golang.org/x/term"
 )
 
-// finish prints the table, removes what nobody needs, and says where the rest is.
-func finish(out io.Writer, results [][]result, artifacts string, o options) error {
+// finish prints the table and where the time went, removes what the good boots left,
+// and prints of each bad boot what is wrong, where it is, and what it left.
+func finish(out io.Writer, scenarios []outcomeOf, took time.Duration, artifacts string, o options) error {
 	f, _ := out.(*os.File)
 	colour := f != nil && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == ""
 	var all []result
-	for _, boots := range results {
-		all = append(all, boots...)
+	for _, s := range scenarios {
+		all = append(all, s.boots...)
 	}
 	fmt.Fprint(out, "\nseconds since the first process started (in all: until power off)\n"+table(all, colour))
-	for _, boots := range results { // not before the table, which reads what they left
-		if verdictWord(boots) != "ok" || o.keep || o.artifacts != "" {
+	fmt.Fprint(out, "\n"+slowest(scenarios, took))
+	for _, s := range scenarios { // not before the table, which reads what they left
+		if verdictWord(s.boots) != "ok" || o.keep || o.artifacts != "" {
 			continue
 		}
-		dir := filepath.Join(artifacts, boots[0].scenario)
+		dir := filepath.Join(artifacts, s.boots[0].scenario)
 		if err := os.RemoveAll(dir); err != nil {
 			return err
 		}
@@ -43,12 +47,32 @@ func finish(out io.Writer, results [][]result, artifacts string, o options) erro
 			for _, err := range r.wrong {
 				fmt.Fprintf(out, "  %s\n", strings.ReplaceAll(err.Error(), "\n", "\n    "))
 			}
+			writeExcerpts(out, r.report)
 		}
 	}
 	if failed {
 		return errFailed
 	}
 	return nil
+}
+
+// slowest returns where the time went: the scenarios that took longest, and the whole.
+func slowest(scenarios []outcomeOf, took time.Duration) string {
+	const most = 12
+	var sum time.Duration
+	boots := 0
+	for _, s := range scenarios {
+		sum += s.took
+		boots += len(s.boots)
+	}
+	order := slices.SortedStableFunc(slices.Values(scenarios), func(a, b outcomeOf) int { return cmp.Compare(b.took, a.took) })
+	var b strings.Builder
+	for _, s := range order[:min(most, len(order))] {
+		fmt.Fprintf(&b, "%6.1f s  %d  %s\n", s.took.Seconds(), len(s.boots), s.boots[0].scenario)
+	}
+	fmt.Fprintf(&b, "%6.1f s  for %d boots of %d scenarios, side by side (%.1f s one after the other); %s\n",
+		took.Seconds(), boots, len(scenarios), sum.Seconds(), load())
+	return b.String()
 }
 
 // table has a line per boot. Times are seconds since the first process started.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -11,9 +12,15 @@ import (
 // Each verdict on the D-Bus API and the hook finds what it is there for.
 func TestServedVerdicts(t *testing.T) {
 	t.Parallel()
-	asked := func(before, after int) string {
-		crawl := []string{"11:00:00.000 :80 GET /latest/user-data 200"}
-		o := outcome{Requests: slices.Concat(slices.Repeat(crawl, before), []string{"11:00:00.000 :80 GET /marker 404"}, slices.Repeat(crawl, after))}
+	asked := func(before, after int, apart ...string) string {
+		const crawl = ":80 GET /latest/user-data 200"
+		o := outcome{Requests: slices.Concat(slices.Repeat([]string{"11:00:00.000 " + crawl}, before), []string{"11:00:00.000 :80 GET /marker 404"})}
+		for i := range after {
+			o.Requests = append(o.Requests, fmt.Sprintf("11:00:%02d.000 %s", 3*i, crawl))
+		}
+		for _, at := range apart {
+			o.Requests = append(o.Requests, at+" "+crawl)
+		}
 		text, err := json.Marshal(o)
 		if err != nil {
 			t.Fatal(err)
@@ -40,17 +47,21 @@ func TestServedVerdicts(t *testing.T) {
 			{"dbus/nobody-refresh.stderr": absent}, {"dbus/nobody-refresh.stderr": "Call failed: Busy\nexit status 1\n"}, {"dbus/nobody-name.stderr": absent},
 			{"dbus/nobody-command.stderr": "it hangs\nexit status 124\n"}, {"dbus/refresh": "as 1 \"token\"\n"}, {"dbus/command": absent},
 		},
-		"D-Bus storm":      {{"dbus/storm": "999 of 1000\n"}, {"dbus/storm": absent}, {outcomeFile: asked(5, 3)}, {outcomeFile: asked(3, 3)}},
-		"storms of events": {{outcomeFile: asked(4, 1)}, {outcomeFile: asked(4, 21)}, {"dbus/events": events(199)}, {"dbus/events": absent}},
+		"D-Bus storm":      {{"dbus/storm": "999 of 1000\n"}, {"dbus/storm": absent}, {outcomeFile: asked(5, 3)}, {outcomeFile: asked(3, 3)}, {"dbus/storm": "1000 of 1000\nwithin 2.1s\n", outcomeFile: asked(6, 3)}},
+		"storms of events": {{outcomeFile: asked(4, 1)}, {outcomeFile: asked(4, 1, "11:00:00.900")}, {"dbus/events": events(199)}, {"dbus/events": absent}},
 		"D-Bus API's end":  {{"dbus/unit": "Result=success\nSubState=running\n"}, {"dbus/unit": "Result=exit-code\nSubState=dead\n"}, {"dbus/unit": absent}, {"dbus/resident": "nm-cloud-seed bus \n"}},
 	} {
-		if got := wrong(sample(t, "good", right), served); len(got) > 0 {
-			t.Fatalf("%q found something", got)
+		slow := maps.Clone(right)
+		slow["dbus/storm"], slow[outcomeFile] = "1000 of 1000\nwithin 2.1s\n", asked(5, 15)
+		for _, good := range []map[string]string{right, slow} {
+			if got := wrong(sample(t, "good", good), served(true)); len(got) > 0 {
+				t.Fatalf("got %q of a good boot, want nothing", got)
+			}
 		}
 		for _, change := range changes {
 			with := maps.Clone(right)
 			maps.Copy(with, change)
-			if got := wrong(sample(t, "good", with), served); !slices.Equal(got, []string{check}) {
+			if got := wrong(sample(t, "good", with), served(true)); !slices.Equal(got, []string{check}) {
 				t.Errorf("%v: %q found something, want %q", change, got, check)
 			}
 		}

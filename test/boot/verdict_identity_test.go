@@ -58,7 +58,7 @@ func TestIdentityVerdicts(t *testing.T) {
 			"before/issue.d/nm-cloud-seed.issue": word, journalFile: word, consoleFile: word, "units": readyAfter("16000000"),
 		}, []map[string]string{
 			{"before/status.json": statusAt(early, vr)}, {"before/status.json": absent}, {"before/status": "ready\n"}, {"before/wanting": absent},
-			{"before/issue.d/nm-cloud-seed.issue": absent}, {journalFile: "x\n"}, {consoleFile: "x\n"}, {"units": readyAfter("18000000")}, {"units": readyAfter("0")},
+			{"before/issue.d/nm-cloud-seed.issue": absent}, {journalFile: "x\n"}, {consoleFile: "x\n"}, {"units": readyAfter("62000000")}, {"units": readyAfter("15900000")}, {"units": readyAfter("0")},
 		}},
 		"heal": {healUnit(true), map[string]string{"units": healUnitIs(ran...)}, []map[string]string{
 			{"units": healUnitIs(ran[:3]...)}, {"units": healUnitIs(append(ran, "Result=exit-code")...)},

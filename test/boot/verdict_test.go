@@ -21,7 +21,7 @@ func wrong(r *report, checks []check) (names []string) {
 func TestSamplesAreAsExpected(t *testing.T) {
 	t.Parallel()
 	for name, checks := range map[string][]check{
-		"good": seeded, "bug": bug, "silent": silent, "temporary": append(slices.Clone(seeded), stays),
+		"good": seeded, "bug": bug, "silent": goesOn, "temporary": append(slices.Clone(seeded), stays),
 	} {
 		r := sample(t, name, nil)
 		for _, c := range checks {
@@ -68,6 +68,10 @@ func TestEachCheckCanFail(t *testing.T) {
 	if got := wrong(sample(t, "good", map[string]string{"units": never}), seeded); !slices.Equal(got, []string{"stalls"}) {
 		t.Errorf("a unit that took long to fail: %q found something", got)
 	}
+	slow := map[string]string{"units": never, "manager": "UserspaceTimestampMonotonic=1000000\nUnitsLoadFinishTimestampMonotonic=2500000\n"}
+	if got := wrong(sample(t, "good", slow), []check{{"stalls", stalls}}); len(got) > 0 {
+		t.Errorf("got %q of 25 s in a boot three times slower than usual, want nothing", got)
+	}
 	if got := wrong(sample(t, "good", map[string]string{"units.stderr": "exit status 124\n"}), seeded); !slices.Equal(got, []string{"ends"}) {
 		t.Errorf("a cut report: %q found something", got)
 	}
@@ -103,22 +107,24 @@ func TestNamed(t *testing.T) {
 	}
 }
 
-func TestSilentChecksCanFail(t *testing.T) {
+func TestEachCheckOfABootThatGoesOnCanFail(t *testing.T) {
 	t.Parallel()
 	units := sample(t, "silent", nil).text("units")
-	late := regexp.MustCompile(`(ActiveEnterTimestampMonotonic=1[0-9]{2})[0-9]`)
+	log := sample(t, "silent", nil).text("cloud-init.log")
 	for name, c := range map[string]struct {
 		changes map[string]string
 		want    string
 	}{
-		"console":  {map[string]string{consoleFile: "login:\n"}, "word of it"},
-		"issue":    {map[string]string{"issue.d/nm-cloud-seed.issue": absent}, "word of it"},
-		"journal":  {map[string]string{journalFile: "Reached target poweroff.target\n"}, "word of it"},
-		"others":   {map[string]string{"failed": "nm-cloud-seed.service x\nssh.service x\n"}, "word of it"},
-		"heal":     {map[string]string{journalFile: "[1.0] systemd[1]: nm-cloud-seed-heal.service: Failed with result 'exit-code'.\n"}, "heal unit"},
-		"deadline": {map[string]string{"units": late.ReplaceAllString(units, "${1}9")}, "deadline"},
+		"console": {map[string]string{consoleFile: "login:\n"}, "word of it"},
+		"issue":   {map[string]string{"issue.d/nm-cloud-seed.issue": absent}, "word of it"},
+		"journal": {map[string]string{journalFile: "Reached target poweroff.target\n"}, "word of it"},
+		"others":  {map[string]string{"failed": "nm-cloud-seed.service x\nssh.service x\n"}, "word of it"},
+		"heal":    {map[string]string{journalFile: "[1.0] systemd[1]: nm-cloud-seed-heal.service: Failed with result 'exit-code'.\n"}, "heal unit"},
+		"early":   {map[string]string{"units": strings.ReplaceAll(units, "ActiveEnterTimestampMonotonic=15619517645", "ActiveEnterTimestampMonotonic=15608517645")}, "deadline"},
+		"no log":  {map[string]string{"cloud-init.log": absent}, "deadline"},
+		"search":  {map[string]string{"cloud-init.log": log + "\nx - url_helper.py[DEBUG]: [0/1] open 'http://10.1.1.1/latest/meta-data/instance-id' with {}\n"}, "deadline"},
 	} {
-		if got := wrong(sample(t, "silent", c.changes), silent); !slices.Contains(got, c.want) {
+		if got := wrong(sample(t, "silent", c.changes), goesOn); !slices.Contains(got, c.want) {
 			t.Errorf("%s: %q found something, want %s", name, got, c.want)
 		}
 	}

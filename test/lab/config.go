@@ -48,6 +48,8 @@ type NIC struct {
 	DNS []netip.Addr
 	// Domain is option 15; cs2cloud.internal if empty.
 	Domain string
+	// NoDomain leaves the domain option out; the virtual router's DNS has Domain.
+	NoDomain bool
 	// Hostname is option 12; testvm if empty.
 	Hostname string
 	// HostRecords are names the virtual router's DNS knows, each also below

@@ -33,7 +33,7 @@ func dnsmasqArgs(i int, n NIC) []string {
 			// dnsmasq adds these options by itself; one without a value stops it.
 			option("router", n.NoRouter || n.NonDefault, n.Router),
 			option("dns-server", n.NonDefault, n.DNS...),
-			optionText("domain-name", n.NonDefault, n.Domain),
+			optionText("domain-name", n.NonDefault || n.NoDomain, n.Domain),
 		)
 	}
 	for _, o := range n.DHCPOptions {

@@ -143,7 +143,9 @@ func (s *slowServer) answer(request []byte) []byte {
 		option(optionMask, net.CIDRMask(s.nic.Net.Bits(), 32)...)
 		option(optionHostname, []byte(s.nic.Hostname)...)
 		if !s.nic.NonDefault {
-			option(optionDomain, []byte(s.nic.Domain)...)
+			if !s.nic.NoDomain {
+				option(optionDomain, []byte(s.nic.Domain)...)
+			}
 			if !s.nic.NoRouter {
 				option(optionRouter, s.nic.Router.AsSlice()...)
 			}
