@@ -23,11 +23,11 @@ var backAgain = &moment{console: "boot-report: waiting for nm-cloud-seed-heal.se
 
 func identities() (all []scenario) {
 	for _, suite := range suites {
-		all = append(all, beforeRelease(suite == "trixie", outages(suite), heals(suite))...)
-		all = append(all, beforeRelease(suite == "bookworm", clone(suite, nil))...)
+		all = append(all, beforeRelease(suite == "trixie", asOthers, outages(suite), heals(suite))...)
+		all = append(all, beforeRelease(suite == "bookworm", asOthers, clone(suite, nil))...)
 	}
 	return append(all,
-		beforeRelease(true, clone("trixie", cloudStack))[0], // the release makes no difference to the firmware
+		beforeRelease(true, "the clone scenarios, by the MAC address", clone("trixie", cloudStack))[0], // the release makes no difference to the firmware
 		scenario{
 			name: "trixie/heal-network", about: "a first boot whose network comes later",
 			suite: "trixie", files: also(impatient, healing, ""), userData: userData,
@@ -78,7 +78,7 @@ func identities() (all []scenario) {
 			},
 		},
 		scenario{
-			name: "qemu/trixie/another-vm", extended: true, about: "a virtual router that takes the VM for another one",
+			name: "qemu/trixie/another-vm", extended: "test/lab, without DMI", about: "a virtual router that takes the VM for another one",
 			suite:   "trixie",
 			virtual: &qemu.Machine{Manufacturer: cloudStack.Manufacturer, Product: cloudStack.Product, UUID: otherInstance},
 			files: map[string]string{

@@ -109,7 +109,7 @@ func outside(ctx context.Context, args []string) error {
 // they are, or else all but the extended ones.
 func choose(all []scenario, o options) (chosen []scenario) {
 	for _, s := range all {
-		if o.run != nil && o.run.MatchString(s.name) || o.run == nil && (o.all || !s.extended) {
+		if o.run != nil && o.run.MatchString(s.name) || o.run == nil && (o.all || s.extended == "") {
 			chosen = append(chosen, s)
 		}
 	}
@@ -121,8 +121,8 @@ func list(all []scenario) string {
 	var b strings.Builder
 	for _, s := range all {
 		note := ""
-		if s.extended {
-			note = " (only with -all)"
+		if s.extended != "" {
+			note = " (only with -all: " + s.extended + ")"
 		}
 		fmt.Fprintf(&b, "%-28s %d  %s%s\n", s.name, len(s.boots), s.about, note)
 	}

@@ -147,7 +147,7 @@ func TestBootDir(t *testing.T) {
 
 func TestExtendedScenariosAreOnlyChosenWhenAskedFor(t *testing.T) {
 	t.Parallel()
-	all := []scenario{{name: "a/usual"}, {name: "a/slow", extended: true}}
+	all := []scenario{{name: "a/usual"}, {name: "a/slow", extended: "as a/usual"}}
 	for args, want := range map[string]string{
 		"":               "a/usual",
 		"-all":           "a/usual a/slow",
@@ -168,7 +168,7 @@ func TestExtendedScenariosAreOnlyChosenWhenAskedFor(t *testing.T) {
 			t.Errorf("%q: got %q, want %q", args, got, want)
 		}
 	}
-	if got, want := list(all), "(only with -all)\n"; strings.Count(got, want) != 1 || !strings.HasSuffix(got, want) {
+	if got, want := list(all), "(only with -all: as a/usual)\n"; strings.Count(got, want) != 1 || !strings.HasSuffix(got, want) {
 		t.Errorf("got %q, want a note at the extended scenario alone", got)
 	}
 }

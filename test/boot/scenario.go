@@ -22,7 +22,7 @@ const (
 type scenario struct {
 	name     string
 	about    string // what it proves, for a person
-	extended bool   // only in `make test-boot-all`
+	extended string // why it is only in `make test-boot-all`: what else proves the same; "" if it is in `make test-boot`, too
 	suite    string
 	packages []string          // Debian's, besides those of debroot.Image
 	bare     bool              // without the package under test

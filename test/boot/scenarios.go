@@ -37,7 +37,7 @@ func scenarios() []scenario {
 		all = append(all, without(suite), with(suite))
 	}
 	for _, suite := range suites {
-		all = append(all, beforeRelease(suite == "trixie", temporary(suite))...)
+		all = append(all, beforeRelease(suite == "trixie", asOthers, temporary(suite))...)
 	}
 	all = append(all,
 		scenario{
@@ -59,7 +59,7 @@ func scenarios() []scenario {
 		// 26.2's own way: dhcpcd in the local stage, and the server's name.
 		scenario{
 			name: "sid/stock", about: "without the package: what cloud-init promises to services where it succeeds by itself",
-			suite: "sid", bare: true, extended: true, doctor: noPackage, files: map[string]string{"/etc/hosts": dataServer},
+			suite: "sid", bare: true, extended: "a look at cloud-init alone", doctor: noPackage, files: map[string]string{"/etc/hosts": dataServer},
 			boots: []boot{{what: "first boot", checks: worksAlone}},
 		},
 		scenario{
@@ -69,12 +69,12 @@ func scenarios() []scenario {
 		},
 	)
 	for _, suite := range suites {
-		all = append(all, scenario{
+		all = append(all, beforeRelease(suite == "trixie", asOthers, scenario{
 			name: suite + "/silent", about: "a virtual router that never answers: boot goes on, and says why",
-			suite: suite, files: impatient, extended: suite == "trixie",
+			suite: suite, files: impatient,
 			vr:    func(vr *vrtest.VR) { vr.SetFaults(vrtest.Fault{Hang: true}) },
 			boots: []boot{{what: "first boot", checks: goesOn}},
-		})
+		})...)
 	}
 	all = append(all, scenario{
 		name: "trixie/no-lease", about: "no DHCP server ever answers: boot goes on, and says why",
@@ -84,7 +84,7 @@ func scenarios() []scenario {
 	all = append(all,
 		scenario{
 			name: "qemu/bookworm/other-cloud", about: "another cloud's firmware: the package changes nothing",
-			suite: "bookworm", extended: true, virtual: &qemu.Machine{Manufacturer: "QEMU", Product: "Standard PC (Q35 + ICH9, 2009)"},
+			suite: "bookworm", extended: "the elsewhere scenarios, whose container has no DMI", virtual: &qemu.Machine{Manufacturer: "QEMU", Product: "Standard PC (Q35 + ICH9, 2009)"},
 			files: purged,
 			boots: []boot{{what: "first boot", checks: slices.Concat(healthy, inert)}},
 		},
@@ -95,7 +95,7 @@ func scenarios() []scenario {
 		},
 	)
 	for _, suite := range suites {
-		all = append(all, beforeRelease(suite == "trixie", credentials(suite))...)
+		all = append(all, beforeRelease(suite == "trixie", asOthers, credentials(suite))...)
 	}
 	all = append(all, credentialVariants()...)
 	all = append(all, powerCuts()...)
@@ -155,14 +155,19 @@ func temporary(suite string) scenario {
 
 var force = []string{"nm-cloud-seed=force"}
 
-// beforeRelease marks scenarios as extended on a condition: where a scenario is done on
-// each suite, the oldest and the newest prove it in each run.
-func beforeRelease(extended bool, all ...scenario) []scenario {
+// beforeRelease marks scenarios as extended on a condition, and says why.
+func beforeRelease(extended bool, why string, all ...scenario) []scenario {
 	for i := range all {
-		all[i].extended = all[i].extended || extended
+		if extended {
+			all[i].extended = why
+		}
 	}
 	return all
 }
+
+// asOthers: where a scenario is there for each suite, the oldest and the newest prove it
+// in each run.
+const asOthers = "the same on the other suites"
 
 func find(name string) (scenario, error) {
 	for _, s := range scenarios() {

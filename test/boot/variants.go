@@ -93,8 +93,8 @@ func variants() []scenario {
 	}
 	all = append(all, rhel("bookworm"), rhel("trixie"))
 	for _, suite := range suites {
-		all = append(all, beforeRelease(suite != "trixie", cleaned(suite))...)
-		all = append(all, beforeRelease(suite == "trixie", elsewhere(suite))...)
+		all = append(all, beforeRelease(suite != "trixie", asOthers, cleaned(suite))...)
+		all = append(all, beforeRelease(suite == "trixie", asOthers, elsewhere(suite))...)
 	}
 	return append(all,
 		scenario{
@@ -111,7 +111,7 @@ func variants() []scenario {
 		},
 		scenario{
 			// A container has no udev, which `netplan apply` needs.
-			name: "qemu/trixie/netplan", extended: true, about: "netplan, with NetworkManager as its renderer; a second disk; on VMware",
+			name: "qemu/trixie/netplan", extended: "nothing: it needs udev, and takes minutes", about: "netplan, with NetworkManager as its renderer; a second disk; on VMware",
 			suite: "trixie", packages: []string{"netplan.io", "e2fsprogs"},
 			virtual: &qemu.Machine{Manufacturer: "VMware, Inc.", Product: "VMware7,1", UUID: "4229d5c6-51d1-4e4e-9d39-9ba64ed5d1ba"},
 			disk:    true, userData: userData + bootCommands + mountUserData,
@@ -119,7 +119,7 @@ func variants() []scenario {
 			boots: firstAndAgain(saidBy(`policy: set 'netplan-`), mounted),
 		},
 		scenario{
-			name: "qemu/bookworm/mounts", extended: true, about: "user-data that makes a file system on a second disk and mounts it; on Xen",
+			name: "qemu/bookworm/mounts", extended: "nothing: it needs a disk, and takes minutes", about: "user-data that makes a file system on a second disk and mounts it; on Xen",
 			suite: "bookworm", files: onlyListed, disk: true,
 			virtual:  &qemu.Machine{Manufacturer: "Xen", Product: "HVM domU", UUID: "5c1d9b5e-8f0b-6a43-9d2b-2f1f6c3a7e10"},
 			userData: userData + bootCommands + mountUserData,
