@@ -32,7 +32,7 @@ const system = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Config
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
   <type>system</type>
-  <listen>unix:path=%%s</listen>
+  <listen>%%s</listen>
   <auth>EXTERNAL</auth>
   <policy context="default">
     <allow user="*"/>
