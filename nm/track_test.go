@@ -124,3 +124,17 @@ func TestAdoptedComesBack(t *testing.T) {
 		t.Error("a saved profile was adopted")
 	}
 }
+
+// TestRefusalsWaitLongerEachTime checks when a refused activation is tried again.
+func TestRefusalsWaitLongerEachTime(t *testing.T) {
+	w := world1(wired("eth0", eth0, 30))
+	var got []time.Duration
+	for range 6 {
+		w.refuse(eth0, errEnded, now)
+		got = append(got, w.decide(now).wake.Sub(now))
+	}
+	want := []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 10 * time.Second, 10 * time.Second}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}

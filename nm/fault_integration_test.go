@@ -1,3 +1,5 @@
+//go:build integration
+
 package nm
 
 import (
@@ -20,17 +22,14 @@ func TestRefused(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
 	manager.Fail("AddAndActivateConnection2", nmtest.Fault{Error: gnm.NetworkManagerInterface + ".PermissionDenied"})
-	s := start(t, bus, Options{Owner: true})
 	begin := time.Now()
-	v := s.until("the refusal", says("eth0", "told to refuse"))
-	if v.Devices[0].State != lease.Waiting {
-		t.Errorf("state %v", v.Devices[0].State)
-	}
-	eventually(t, "asked a second time", func() bool { return manager.Calls("AddAndActivateConnection2") == 2 })
+	s := start(t, bus, Options{Owner: true})
+	s.until("the refusal", says("eth0", "told to refuse"))
+	eventually(t, "asked a second time", func() bool { return manager.Calls("AddAndActivateConnection2") >= 2 })
 	manager.Fail("AddAndActivateConnection2", nmtest.Fault{})
 	s.until("a lease", leased(1))
-	if took := time.Since(begin); took < 2800*time.Millisecond || took > 5*time.Second {
-		t.Errorf("the third attempt came after %s, not 1 s + 2 s", took)
+	if got, want := time.Since(begin), 3*time.Second; got < want { // 1 s and 2 s, see TestRefusalsWaitLongerEachTime
+		t.Errorf("got the third attempt after %s, want it after %s or more", got, want)
 	}
 }
 
@@ -45,7 +44,7 @@ func TestLookFails(t *testing.T) {
 	manager.Set(nmtest.Root+"/Devices/1", gnm.DeviceInterface, map[string]any{"Mtu": uint32(1400)})
 	manager.Fail("GetAll", nmtest.Fault{})
 	s.until("a lease", leased(1))
-	s.stop(patience)
+	s.stop()
 }
 
 // TestHung: a NetworkManager that does not answer is given up after
@@ -58,11 +57,11 @@ func TestHung(t *testing.T) {
 			manager.Fail(method, nmtest.Fault{Hang: true})
 			begin := time.Now()
 			s := start(t, bus, Options{Owner: true})
-			eventually(t, "called", func() bool { return manager.Calls(method) == 1 })
+			eventually(t, "called", func() bool { return manager.Calls(method) >= 1 })
 			manager.Fail(method, nmtest.Fault{})
 			s.until("a lease", leased(1))
-			if took := time.Since(begin); took < callTimeout || took > callTimeout+2*time.Second {
-				t.Errorf("recovered after %s", took)
+			if got := time.Since(begin); got < callTimeout {
+				t.Errorf("got the lease after %s, want it after %s or more", got, callTimeout)
 			}
 		})
 	}
@@ -77,15 +76,15 @@ func TestCancelHung(t *testing.T) {
 			manager.Fail(method, nmtest.Fault{Hang: true})
 			// Only a bound connection goes with ours to the bus; the service's
 			// is a leftover to the next run.
-			s := start(t, bus, Options{Owner: method != "DeactivateConnection"})
+			s := start(t, bus, Options{Owner: method != "DeactivateConnection"}, func(n *Network) {
+				n.limits.call = never // so that only the end of the run ends the call
+			})
 			if method == "DeactivateConnection" { // is called at the end only
 				s.until("a lease", leased(1))
 			} else {
 				eventually(t, "called", func() bool { return manager.Calls(method) == 1 })
 			}
-			if took := s.stop(patience); took > 2500*time.Millisecond {
-				t.Errorf("the end took %s", took)
-			}
+			s.stop()
 			eventually(t, "nothing is left behind", func() bool { return !manager.Has(connectionUUID("eth0")) })
 		})
 	}
@@ -96,12 +95,15 @@ func TestCancelHung(t *testing.T) {
 func TestCancelSlow(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
-	manager.Fail("AddAndActivateConnection2", nmtest.Fault{Delay: 300 * time.Millisecond})
-	s := start(t, bus, Options{Owner: true})
+	answer := make(chan struct{})
+	manager.Fail("AddAndActivateConnection2", nmtest.Fault{Until: answer})
+	s := start(t, bus, Options{Owner: true}, patiently)
 	eventually(t, "called", func() bool { return manager.Calls("AddAndActivateConnection2") == 1 })
-	s.stop(patience)
-	if manager.Has(connectionUUID("eth0")) {
-		t.Error("a temporary connection was left behind")
+	s.cancel()
+	close(answer)
+	s.stop()
+	if manager.Calls("DeactivateConnection") != 1 || manager.Has(connectionUUID("eth0")) {
+		t.Errorf("got %d connections taken down, profile left: %t, want 1 and false", manager.Calls("DeactivateConnection"), manager.Has(connectionUUID("eth0")))
 	}
 }
 
@@ -110,12 +112,12 @@ func TestCancelSlow(t *testing.T) {
 func TestCancelHungSecond(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
-	s := start(t, bus, Options{})
+	s := start(t, bus, Options{}, func(n *Network) { n.limits.call, n.limits.release = never, never })
 	s.until("a lease", leased(1))
 	manager.Fail("AddAndActivateConnection2", nmtest.Fault{Hang: true})
 	manager.AddDevice("eth1", nil)
 	eventually(t, "called", func() bool { return manager.Calls("AddAndActivateConnection2") == 2 })
-	s.stop(2500 * time.Millisecond)
+	s.stop()
 	if manager.Has(connectionUUID("eth0")) {
 		t.Error("the first connection was still there when Run returned")
 	}
@@ -125,23 +127,39 @@ func TestFrozenBus(t *testing.T) {
 	t.Parallel()
 	bus := nmtest.Bus(t)
 	bus.Freeze()
-	s := start(t, bus, Options{Owner: true})
-	time.Sleep(50 * time.Millisecond) // into the handshake; later or earlier does no harm
-	if took := s.stop(patience); took > 2*time.Second {
-		t.Errorf("the end took %s", took)
-	}
+	dialed := make(chan struct{})
+	s := start(t, bus, Options{Owner: true}, func(n *Network) {
+		n.limits.call = never // so that only the end of the run ends the handshake
+		n.dial = func(options ...dbus.ConnOption) (*dbus.Conn, error) {
+			close(dialed)
+			return bus.Dial(options...)
+		}
+	})
+	<-dialed
+	s.stop()
 }
 
 func TestSlow(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
-	for _, method := range []string{"GetManagedObjects", "AddAndActivateConnection2", "GetConnectionByUuid"} {
-		manager.Fail(method, nmtest.Fault{Delay: 700 * time.Millisecond})
+	// In the order in which they are called.
+	methods := []string{"GetManagedObjects", "GetConnectionByUuid", "GetAll", "AddAndActivateConnection2"}
+	answers := map[string]chan struct{}{}
+	for _, method := range methods {
+		answers[method] = make(chan struct{})
+		manager.Fail(method, nmtest.Fault{Until: answers[method]})
 	}
-	s := start(t, bus, Options{Owner: true})
+	s := start(t, bus, Options{Owner: true}, patiently)
+	for _, method := range methods {
+		eventually(t, method+" is called", func() bool { return manager.Calls(method) == 1 })
+		manager.Set(nmtest.Root+"/Devices/1", gnm.DeviceInterface, map[string]any{"Mtu": uint32(1400)}) // a signal meanwhile
+		close(answers[method])
+	}
 	s.until("a lease", leased(1))
-	if n := manager.Calls("AddAndActivateConnection2"); n != 1 {
-		t.Errorf("activated %d times", n)
+	for _, method := range methods {
+		if got := manager.Calls(method); got != 1 {
+			t.Errorf("got %d calls of %s, want 1", got, method)
+		}
 	}
 }
 
@@ -149,14 +167,27 @@ func TestAppears(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
 	manager.Stop()
-	s := start(t, bus, Options{Owner: true})
-	select {
-	case v := <-s.Views():
-		t.Errorf("a view without NetworkManager: %+v", v)
-	case <-time.After(200 * time.Millisecond):
-	}
+	answered := make(chan struct{})
+	var once sync.Once
+	s := start(t, bus, Options{Owner: true}, func(n *Network) {
+		n.dial = func(options ...dbus.ConnOption) (*dbus.Conn, error) {
+			return bus.Dial(append(options, dbus.WithIncomingInterceptor(func(m *dbus.Message) {
+				if m.Headers[dbus.FieldErrorName].Value() == "org.freedesktop.DBus.Error.NameHasNoOwner" {
+					once.Do(func() { close(answered) })
+				}
+			}))...)
+		}
+	})
+	<-answered
 	manager.Start()
-	s.until("a lease", leased(1))
+	first := true
+	s.until("a lease", func(v lease.View) bool {
+		if first && !v.Running {
+			t.Errorf("got a view without NetworkManager, want none: %+v", v)
+		}
+		first = false
+		return len(v.Leases) == 1
+	})
 }
 
 // TestAppearsMeanwhile: NetworkManager gets its name after we have subscribed
@@ -188,7 +219,7 @@ func TestAppearsMeanwhile(t *testing.T) {
 // machine may send us a signal of that name.
 func TestForgedOwner(t *testing.T) {
 	t.Parallel()
-	bus, _ := lab(t)
+	bus, manager := lab(t)
 	var ours *dbus.Conn
 	s := start(t, bus, Options{}, func(n *Network) {
 		n.dial = func(options ...dbus.ConnOption) (conn *dbus.Conn, err error) {
@@ -212,10 +243,19 @@ func TestForgedOwner(t *testing.T) {
 	if err := forger.Send(forged, nil).Err; err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case v := <-s.Views():
-		t.Errorf("a forged owner was believed: %+v", v)
-	case <-time.After(300 * time.Millisecond):
+	if err := forger.BusObject().Call("org.freedesktop.DBus.GetId", 0).Err; err != nil { // the bus has passed it on
+		t.Fatal(err)
+	}
+	manager.AddDevice("eth1", nil)
+	s.until("what came after it", func(v lease.View) bool {
+		if !v.Running || len(v.Leases) != 1 {
+			t.Errorf("got the view %+v after a forged owner, want the lease in it", v)
+		}
+		return says("eth1", "asking")(v)
+	})
+	// Whoever believes the forger reads its objects, or NetworkManager's once more.
+	if got := manager.Calls("GetManagedObjects"); got != 1 {
+		t.Errorf("got %d calls of GetManagedObjects, want 1", got)
 	}
 }
 
@@ -255,7 +295,7 @@ func TestRestart(t *testing.T) {
 			if manager.Calls("Delete") != removed || manager.Calls("AddAndActivateConnection2") != 1+removed {
 				t.Errorf("%d removed, %d activated", manager.Calls("Delete"), manager.Calls("AddAndActivateConnection2"))
 			}
-			s.stop(patience)
+			s.stop()
 			if manager.Has(connectionUUID("eth0")) {
 				t.Error("left behind")
 			}
@@ -274,7 +314,7 @@ func TestBusRestart(t *testing.T) {
 	bus.Start()
 	manager.Start()
 	s.until("a lease", leased(1))
-	s.stop(patience)
+	s.stop()
 	if manager.Has(connectionUUID("eth0")) {
 		t.Error("left behind")
 	}
@@ -291,7 +331,7 @@ func TestLeftover(t *testing.T) {
 			if v.Leases[0].Temporary != owner {
 				t.Errorf("temporary: %v", v.Leases[0].Temporary)
 			}
-			s.stop(patience)
+			s.stop()
 			if manager.Has(connectionUUID("eth0")) == owner {
 				t.Errorf("left over: %v", !owner)
 			}
@@ -361,9 +401,9 @@ func TestNoLeak(t *testing.T) {
 		s.until("no NetworkManager", absent)
 		manager.Start()
 		s.until("a lease", leased(1))
-		s.stop(patience)
+		s.stop()
 	}
-	for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); runtime.NumGoroutine() > before; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			stacks := make([]byte, 1<<20)
 			stacks = stacks[:runtime.Stack(stacks, true)]
