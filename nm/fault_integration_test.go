@@ -18,7 +18,7 @@ import (
 
 func absent(v lease.View) bool { return !v.Running && len(v.Devices) == 0 }
 
-func TestRefused(t *testing.T) {
+func TestRefusedActivationIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
 	manager.Fail("AddAndActivateConnection2", nmtest.Fault{Error: gnm.NetworkManagerInterface + ".PermissionDenied"})
@@ -33,9 +33,9 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestLookFails: a device that cannot be looked at before it is activated is
+// TestDeviceThatCannotBeReadIsTriedAgain: a device that cannot be looked at before it is activated is
 // tried again, and its further signals are no trouble.
-func TestLookFails(t *testing.T) {
+func TestDeviceThatCannotBeReadIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
 	manager.Fail("GetAll", nmtest.Fault{Error: "org.freedesktop.DBus.Error.NoReply"})
@@ -47,9 +47,9 @@ func TestLookFails(t *testing.T) {
 	s.stop()
 }
 
-// TestHung: a NetworkManager that does not answer is given up after
+// TestHungNetworkManagerIsGivenUp: a NetworkManager that does not answer is given up after
 // callTimeout, and works when it recovers.
-func TestHung(t *testing.T) {
+func TestHungNetworkManagerIsGivenUp(t *testing.T) {
 	for _, method := range []string{"GetManagedObjects", "AddAndActivateConnection2", "GetConnectionByUuid"} {
 		t.Run(method, func(t *testing.T) {
 			t.Parallel()
@@ -67,8 +67,8 @@ func TestHung(t *testing.T) {
 	}
 }
 
-// TestCancelHung: the end comes in the middle of a call without an answer.
-func TestCancelHung(t *testing.T) {
+// TestStopEndsHungCall: the end comes in the middle of a call without an answer.
+func TestStopEndsHungCall(t *testing.T) {
 	for _, method := range []string{"GetManagedObjects", "AddAndActivateConnection2", "GetConnectionByUuid", "DeactivateConnection"} {
 		t.Run(method, func(t *testing.T) {
 			t.Parallel()
@@ -90,9 +90,9 @@ func TestCancelHung(t *testing.T) {
 	}
 }
 
-// TestCancelSlow: the end comes while NetworkManager is activating, and nobody
+// TestStopTakesDownSlowActivation: the end comes while NetworkManager is activating, and nobody
 // else would take down what comes of it.
-func TestCancelSlow(t *testing.T) {
+func TestStopTakesDownSlowActivation(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
 	answer := make(chan struct{})
@@ -107,9 +107,9 @@ func TestCancelSlow(t *testing.T) {
 	}
 }
 
-// TestCancelHungSecond: an activation that is in place is taken down also when
+// TestStopDuringHungCallTakesDownOthers: an activation that is in place is taken down also when
 // the end comes while another hangs.
-func TestCancelHungSecond(t *testing.T) {
+func TestStopDuringHungCallTakesDownOthers(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
 	s := start(t, bus, Options{}, func(n *Network) { n.limits.call, n.limits.release = never, never })
@@ -123,7 +123,7 @@ func TestCancelHungSecond(t *testing.T) {
 	}
 }
 
-func TestFrozenBus(t *testing.T) {
+func TestStopEndsHandshakeWithFrozenBus(t *testing.T) {
 	t.Parallel()
 	bus := nmtest.Bus(t)
 	bus.Freeze()
@@ -139,7 +139,7 @@ func TestFrozenBus(t *testing.T) {
 	s.stop()
 }
 
-func TestSlow(t *testing.T) {
+func TestSlowNetworkManagerIsCalledOnce(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
 	// In the order in which they are called.
@@ -163,7 +163,7 @@ func TestSlow(t *testing.T) {
 	}
 }
 
-func TestAppears(t *testing.T) {
+func TestNoViewBeforeNetworkManager(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
 	manager.Stop()
@@ -190,9 +190,9 @@ func TestAppears(t *testing.T) {
 	})
 }
 
-// TestAppearsMeanwhile: NetworkManager gets its name after we have subscribed
+// TestNetworkManagerStartsDuringLookup: NetworkManager gets its name after we have subscribed
 // and before we ask for it: the signal of that is old news.
-func TestAppearsMeanwhile(t *testing.T) {
+func TestNetworkManagerStartsDuringLookup(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
 	manager.Stop()
@@ -215,9 +215,9 @@ func TestAppearsMeanwhile(t *testing.T) {
 	}
 }
 
-// TestForgedOwner: only the bus says who NetworkManager is. Any user of the
+// TestForgedOwnerIsIgnored: only the bus says who NetworkManager is. Any user of the
 // machine may send us a signal of that name.
-func TestForgedOwner(t *testing.T) {
+func TestForgedOwnerIsIgnored(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
 	var ours *dbus.Conn
@@ -259,9 +259,9 @@ func TestForgedOwner(t *testing.T) {
 	}
 }
 
-// TestRestart: NetworkManager forgets over a restart that a connection was
+// TestLeaseAfterNetworkManagerRestart: NetworkManager forgets over a restart that a connection was
 // ours. One that is up is ours again; any other is made anew.
-func TestRestart(t *testing.T) {
+func TestLeaseAfterNetworkManagerRestart(t *testing.T) {
 	for name, answered := range map[string]bool{"leased": true, "during activation": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -303,7 +303,7 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-func TestBusRestart(t *testing.T) {
+func TestLeaseAfterBusRestart(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
 	s := start(t, bus, Options{Owner: true})
@@ -320,7 +320,7 @@ func TestBusRestart(t *testing.T) {
 	}
 }
 
-func TestLeftover(t *testing.T) {
+func TestLeftoverBelongsToOwner(t *testing.T) {
 	for _, owner := range []bool{true, false} {
 		t.Run(map[bool]string{true: "owner", false: "guest"}[owner], func(t *testing.T) {
 			t.Parallel()
@@ -345,8 +345,8 @@ func TestLeftover(t *testing.T) {
 	}
 }
 
-// TestLeftoverNotUp: a connection of an earlier run that is not up is removed.
-func TestLeftoverNotUp(t *testing.T) {
+// TestInactiveLeftoverIsRemoved: a connection of an earlier run that is not up is removed.
+func TestInactiveLeftoverIsRemoved(t *testing.T) {
 	for name, leave := range map[string]func(*nmtest.NM){
 		"without an activation": func(m *nmtest.NM) {
 			m.Save("eth0", connectionUUID("eth0"), "/run/NetworkManager/system-connections/x.nmconnection")
@@ -370,8 +370,8 @@ func TestLeftoverNotUp(t *testing.T) {
 	}
 }
 
-// TestGarbage: a NetworkManager that sends other types than its own.
-func TestGarbage(t *testing.T) {
+// TestMalformedMessagesAreIgnored: a NetworkManager that sends other types than its own.
+func TestMalformedMessagesAreIgnored(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
 	eth1 := manager.AddDevice("eth1", map[string]any{"State": "idle", "ActiveConnection": uint32(7), "AvailableConnections": "none"})
@@ -390,8 +390,8 @@ func TestGarbage(t *testing.T) {
 	s.until("the second device", says("eth1", "asking"))
 }
 
-// TestNoLeak: nothing that Run started is left when it has returned.
-func TestNoLeak(t *testing.T) {
+// TestRunLeavesNoGoroutine: nothing that Run started is left when it has returned.
+func TestRunLeavesNoGoroutine(t *testing.T) {
 	bus, manager := lab(t)
 	before := runtime.NumGoroutine()
 	for range 5 {

@@ -78,8 +78,8 @@ func TestKeep(t *testing.T) {
 	}
 }
 
-// TestKeepFrozenBus: a bus that does not answer costs a few seconds, no more.
-func TestKeepFrozenBus(t *testing.T) {
+// TestKeepGivesUpFrozenBus: a bus that does not answer costs a few seconds, no more.
+func TestKeepGivesUpFrozenBus(t *testing.T) {
 	t.Parallel()
 	bus := nmtest.Bus(t)
 	bus.Freeze()
@@ -89,9 +89,9 @@ func TestKeepFrozenBus(t *testing.T) {
 	}
 }
 
-// TestSavedMeanwhile: a profile of ours that somebody saves while the run holds
+// TestProfileSavedDuringRunIsLeftAlone: a profile of ours that somebody saves while the run holds
 // it is theirs from then on: it is not handed over, and not taken down.
-func TestSavedMeanwhile(t *testing.T) {
+func TestProfileSavedDuringRunIsLeftAlone(t *testing.T) {
 	for name, leave := range map[string]bool{"left": true, "SIGTERM": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -114,9 +114,9 @@ func TestSavedMeanwhile(t *testing.T) {
 	}
 }
 
-// TestSpare: beside a saved profile with our UUID, the connection has another that
+// TestSpareUUIDBesideSavedProfile: beside a saved profile with our UUID, the connection has another that
 // is the same each time, and a new one only where that exists, too.
-func TestSpare(t *testing.T) {
+func TestSpareUUIDBesideSavedProfile(t *testing.T) {
 	for name, taken := range map[string]bool{"free": false, "taken": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -48,7 +48,7 @@ func TestLook(t *testing.T) {
 	}
 }
 
-func TestLookFailed(t *testing.T) {
+func TestLookWithoutAnswer(t *testing.T) {
 	for name, test := range map[string]struct {
 		before func(*nmtest.Daemon, *nmtest.NM)
 		says   string // the error; empty: none, and not running

@@ -9,8 +9,8 @@ import (
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/lease"
 )
 
-// TestLookNICs: what container runtimes and libvirt have made leads nowhere.
-func TestLookNICs(t *testing.T) {
+// TestLookLeavesOutContainerBridges: what container runtimes and libvirt have made leads nowhere.
+func TestLookLeavesOutContainerBridges(t *testing.T) {
 	device := func(name string, state lease.State) lease.Device { return lease.Device{Name: name, State: state} }
 	found := func(device, server string) lease.Lease {
 		l := lease.Lease{Device: device, Address: netip.MustParsePrefix("10.1.1.2/24")}

@@ -133,7 +133,7 @@ func lab(t *testing.T) (*nmtest.Daemon, *nmtest.NM) {
 	return bus, manager
 }
 
-func TestRun(t *testing.T) {
+func TestRunActivatesAndTakesDown(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
 	s := start(t, bus, Options{Owner: true}, patiently, func(n *Network) { n.log.(*logrus.Logger).SetLevel(logrus.DebugLevel) })
@@ -163,15 +163,15 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// TestSystemBus goes by the environment, as the service does.
-func TestSystemBus(t *testing.T) {
+// TestRunUsesAddressOfEnvironment goes by the environment, as the service does.
+func TestRunUsesAddressOfEnvironment(t *testing.T) {
 	bus, _ := lab(t)
 	bus.Setenv(t)
 	s := start(t, bus, Options{}, func(n *Network) { n.dial = New(Options{}).dial })
 	s.until("a lease", leased(1))
 }
 
-func TestTwoDevices(t *testing.T) {
+func TestTwoDevicesGetTwoLeases(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
 	s := start(t, bus, Options{})
@@ -185,9 +185,9 @@ func TestTwoDevices(t *testing.T) {
 	}
 }
 
-// TestAskAgain: a lost DISCOVER is asked again after one second, then after
+// TestLostDiscoverIsAskedAgain: a lost DISCOVER is asked again after one second, then after
 // two, each time in a new activation with the same UUID.
-func TestAskAgain(t *testing.T) {
+func TestLostDiscoverIsAskedAgain(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
 	manager.Serve("eth0", aLease("10.1.1.23/24"), 2)
@@ -202,8 +202,8 @@ func TestAskAgain(t *testing.T) {
 	}
 }
 
-// TestLost: after the lease is lost, the device is activated anew.
-func TestLost(t *testing.T) {
+// TestLostLeaseIsReplaced: after the lease is lost, the device is activated anew.
+func TestLostLeaseIsReplaced(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
 	s := start(t, bus, Options{Owner: true})
@@ -217,8 +217,8 @@ func TestLost(t *testing.T) {
 	})
 }
 
-// TestTakenOver: somebody else's connection in place of ours is adopted.
-func TestTakenOver(t *testing.T) {
+// TestConnectionOfOthersIsLeftAlone: somebody else's connection in place of ours is adopted.
+func TestConnectionOfOthersIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
 	s := start(t, bus, Options{Owner: true})
@@ -251,8 +251,8 @@ func TestSettle(t *testing.T) {
 	}
 }
 
-// TestSettleLetsGo: what is not to be kept is taken down at once.
-func TestSettleLetsGo(t *testing.T) {
+// TestSettleTakesDownUnkept: what is not to be kept is taken down at once.
+func TestSettleTakesDownUnkept(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
 	manager.AddDevice("eth1", nil)
@@ -269,9 +269,9 @@ func TestSettleLetsGo(t *testing.T) {
 	s.stop()
 }
 
-// TestKeptComesBack: settled, a connection that is lost comes back if it is one
+// TestKeptConnectionComesBack: settled, a connection that is lost comes back if it is one
 // to keep.
-func TestKeptComesBack(t *testing.T) {
+func TestKeptConnectionComesBack(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
 	s := start(t, bus, Options{Owner: true})
@@ -285,9 +285,9 @@ func TestKeptComesBack(t *testing.T) {
 	s.stop()
 }
 
-// TestSavedProfile: a profile that somebody has saved is theirs, whatever its
+// TestSavedProfileIsNotDeleted: a profile that somebody has saved is theirs, whatever its
 // UUID is, and does not keep us from connecting.
-func TestSavedProfile(t *testing.T) {
+func TestSavedProfileIsNotDeleted(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
 	profile := manager.Save("eth0", connectionUUID("eth0"), "/etc/NetworkManager/system-connections/mine.nmconnection")
@@ -299,9 +299,9 @@ func TestSavedProfile(t *testing.T) {
 	}
 }
 
-// TestFailsAtOnce: an activation that fails right away is not repeated without
+// TestFailedActivationIsTriedAfterPause: an activation that fails right away is not repeated without
 // a pause.
-func TestFailsAtOnce(t *testing.T) {
+func TestFailedActivationIsTriedAfterPause(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
 	manager.Break("eth0")
@@ -315,8 +315,8 @@ func TestFailsAtOnce(t *testing.T) {
 	s.stop()
 }
 
-// TestFlood: irrelevant signals neither lose a lease nor make views.
-func TestFlood(t *testing.T) {
+// TestIrrelevantSignalsMakeNoView: irrelevant signals neither lose a lease nor make views.
+func TestIrrelevantSignalsMakeNoView(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
 	s := start(t, bus, Options{})
@@ -407,8 +407,8 @@ func TestLeaveFails(t *testing.T) {
 	}
 }
 
-// TestLeaveLost: a connection that has just been lost is nothing to hand over.
-func TestLeaveLost(t *testing.T) {
+// TestLeaveSkipsLostConnection: a connection that has just been lost is nothing to hand over.
+func TestLeaveSkipsLostConnection(t *testing.T) {
 	t.Parallel()
 	bus, fake := lab(t)
 	s := start(t, bus, Options{Owner: true})
@@ -427,9 +427,9 @@ func handedOver(manager *nmtest.NM) {
 	manager.Activate("eth0", "nm-cloud-seed eth0", connectionUUID("eth0"), false)
 }
 
-// TestAdopted: a connection of an earlier run that is up is gone on with, and
+// TestEarlierConnectionIsHandedOverAgain: a connection of an earlier run that is up is gone on with, and
 // handed over once more.
-func TestAdopted(t *testing.T) {
+func TestEarlierConnectionIsHandedOverAgain(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
 	handedOver(manager)
@@ -447,9 +447,9 @@ func TestAdopted(t *testing.T) {
 	}
 }
 
-// TestAdoptedWithoutCarrier: at the handover, an adopted connection is away that
+// TestEarlierConnectionWithoutCarrierIsHandedOver: at the handover, an adopted connection is away that
 // NetworkManager will bring back.
-func TestAdoptedWithoutCarrier(t *testing.T) {
+func TestEarlierConnectionWithoutCarrierIsHandedOver(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
 	handedOver(manager)
@@ -467,9 +467,9 @@ func TestAdoptedWithoutCarrier(t *testing.T) {
 	}
 }
 
-// TestAdoptedReplaced: when another profile has taken the device, that of an
+// TestReplacedEarlierConnectionIsRemoved: when another profile has taken the device, that of an
 // adopted connection goes at the end, although it is not one that goes by itself.
-func TestAdoptedReplaced(t *testing.T) {
+func TestReplacedEarlierConnectionIsRemoved(t *testing.T) {
 	t.Parallel()
 	const other = "11111111-2222-3333-4444-555555555555"
 	bus, manager := lab(t)
@@ -485,9 +485,9 @@ func TestAdoptedReplaced(t *testing.T) {
 	}
 }
 
-// TestAdoptedLetGo: what an earlier run has handed over stays as it is, also
+// TestUnkeptEarlierConnectionStays: what an earlier run has handed over stays as it is, also
 // where it is not to be kept, at the end, and over a restart of NetworkManager.
-func TestAdoptedLetGo(t *testing.T) {
+func TestUnkeptEarlierConnectionStays(t *testing.T) {
 	for name, test := range map[string]struct{ settle, restart bool }{
 		"not kept":            {settle: true},
 		"SIGTERM":             {},
@@ -526,9 +526,9 @@ func TestAdoptedLetGo(t *testing.T) {
 	}
 }
 
-// TestAdoptedLetGoReplaced: one that is not kept is removed at the end if
+// TestReplacedUnkeptEarlierConnectionIsRemoved: one that is not kept is removed at the end if
 // another profile has taken its device.
-func TestAdoptedLetGoReplaced(t *testing.T) {
+func TestReplacedUnkeptEarlierConnectionIsRemoved(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
 	handedOver(manager)
@@ -543,9 +543,9 @@ func TestAdoptedLetGoReplaced(t *testing.T) {
 	}
 }
 
-// TestOursLetGoAfterRestart: our own connection is taken down also after
+// TestUnkeptIsTakenDownAfterRestart: our own connection is taken down also after
 // NetworkManager has restarted, whether that was before Settle or after it.
-func TestOursLetGoAfterRestart(t *testing.T) {
+func TestUnkeptIsTakenDownAfterRestart(t *testing.T) {
 	for name, settleFirst := range map[string]bool{"settled before": true, "settled after": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

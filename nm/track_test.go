@@ -53,8 +53,8 @@ func TestTrack(t *testing.T) {
 	}
 }
 
-// TestTrackOthers: the end of one activation says nothing of another's.
-func TestTrackOthers(t *testing.T) {
+// TestTrackLeavesOtherDevices: the end of one activation says nothing of another's.
+func TestTrackLeavesOtherDevices(t *testing.T) {
 	w := placed(true, 1)
 	w.mine[eth1] = &activation{active: "/A1", profile: "/P1"}
 	w.asked[eth1] = 2
@@ -64,9 +64,9 @@ func TestTrackOthers(t *testing.T) {
 	}
 }
 
-// TestReask goes through a network without a server: asked again after one
+// TestDiscoverIsAskedAgainTwice goes through a network without a server: asked again after one
 // second, two seconds after that, then never more.
-func TestReask(t *testing.T) {
+func TestDiscoverIsAskedAgainTwice(t *testing.T) {
 	w := world1(wired("eth0", eth0, 30))
 	moment := now
 	var asked []time.Duration // since the activation before
@@ -99,9 +99,9 @@ func TestReask(t *testing.T) {
 	}
 }
 
-// TestAdoptedComesBack: NetworkManager activates a profile that was handed over
+// TestTrackReactivatedEarlierConnection: NetworkManager activates a profile that was handed over
 // by itself, which makes another active connection, and is ours all the same.
-func TestAdoptedComesBack(t *testing.T) {
+func TestTrackReactivatedEarlierConnection(t *testing.T) {
 	w := world1(wired("eth0", eth0, 100, leftover, dhcp, address("10.1.1.2", nil)))
 	w.owner = true
 	w.objects.add("/P", interfaces{gnm.ConnectionInterface: strs("Filename", "/run/x.nmconnection")}, now)

@@ -190,7 +190,7 @@ func TestProperties(t *testing.T) {
 }
 
 // What is served is what the interface's document says.
-func TestIntrospection(t *testing.T) {
+func TestIntrospectionMatchesDocument(t *testing.T) {
 	bus(t)
 	serve(t, time.Minute)
 	object := dial(t).Object(Name, Path)
@@ -277,7 +277,7 @@ func (w *world) wait(t *testing.T, d time.Duration) {
 
 // A thousand calls at once are one fetch, over as many connections as it takes: a
 // bus lets one wait for 128 answers (max_replies_per_connection).
-func TestStorm(t *testing.T) {
+func TestThousandCallsAreOneFetch(t *testing.T) {
 	bus(t)
 	w := serve(t, time.Minute)
 	const connections, each = 10, 100
@@ -340,7 +340,7 @@ func TestPropertiesChanged(t *testing.T) {
 
 // The server ends when nobody needs it: not while something goes on, not while a
 // call waits, and no call is lost.
-func TestIdle(t *testing.T) {
+func TestIdleServerEnds(t *testing.T) {
 	bus(t)
 	const idle = 300 * time.Millisecond
 	w := serve(t, idle)
@@ -397,7 +397,7 @@ func TestLeavesNothingUnanswered(t *testing.T) {
 }
 
 // Who wants no answer and comes at the last moment is not lost, either.
-func TestToldWhileLeaving(t *testing.T) {
+func TestAskWhileServerLeaves(t *testing.T) {
 	bus(t)
 	conn := dial(t)
 	w := serve(t, lookEvery)
@@ -418,7 +418,7 @@ func TestToldWhileLeaving(t *testing.T) {
 	}
 }
 
-func TestServerFails(t *testing.T) {
+func TestServerFailsWithoutNameOrBus(t *testing.T) {
 	d := bus(t)
 	w := serve(t, time.Minute)
 	second := &Server{Log: w.Log, Look: w.look, Ready: func() {}, Leaving: func() {}, Idle: time.Minute}
@@ -450,7 +450,7 @@ func asNobody(t *testing.T, d *nmtest.Daemon, args ...string) (string, error) {
 }
 
 // Anybody reads; only root refreshes and has the name.
-func TestOtherUsers(t *testing.T) {
+func TestOtherUsersOnlyRead(t *testing.T) {
 	d := bus(t)
 	w := serve(t, time.Minute)
 	w.set(full)

@@ -60,7 +60,7 @@ func TestStormIsOneFetch(t *testing.T) {
 }
 
 // A storm that does not end is one fetch each three seconds, here.
-func TestEndlessStorm(t *testing.T) {
+func TestEndlessStormFetchesEachThreeSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, count := counter(t)
 		for range 3000 { // half a minute
@@ -78,7 +78,7 @@ func TestEndlessStorm(t *testing.T) {
 }
 
 // Who does not wait for an answer has a reason that no fetch before knew of.
-func TestToldInTheCalm(t *testing.T) {
+func TestTellAfterFetchFetchesOnceMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, count := counter(t)
 		if _, err := s.answer(); err != nil {
@@ -103,7 +103,7 @@ func TestToldInTheCalm(t *testing.T) {
 }
 
 // A fetch that goes on may not know of the reason, either.
-func TestToldMeanwhile(t *testing.T) {
+func TestTellDuringFetchFetchesOnceMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, count := counter(t)
 		s.tell()
@@ -139,7 +139,7 @@ func TestRefusalIsNotShared(t *testing.T) {
 }
 
 // A failure is an answer, too, and the end of the server is one.
-func TestSharedFailure(t *testing.T) {
+func TestFailureIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		life, stop := context.WithCancel(t.Context())
 		s, _ := counter(t)
@@ -159,7 +159,7 @@ func TestSharedFailure(t *testing.T) {
 }
 
 // A Refresh that wants no answer is heard all the same before the server ends.
-func TestOpenCalls(t *testing.T) {
+func TestCallsWithoutAnswerAreOpen(t *testing.T) {
 	call := func(member string, flags dbus.Flags) *dbus.Message {
 		return &dbus.Message{Type: dbus.TypeMethodCall, Flags: flags, Headers: map[dbus.HeaderField]dbus.Variant{
 			dbus.FieldMember: dbus.MakeVariant(member), dbus.FieldSender: dbus.MakeVariant(":1.1"),

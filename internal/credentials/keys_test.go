@@ -111,7 +111,7 @@ func TestParseKeys(t *testing.T) {
 	}
 }
 
-func TestKeys(t *testing.T) {
+func TestKeysMethods(t *testing.T) {
 	both := Keys{oldKey, otherKey}
 	if got := both.Without(Keys{otherKey, newKey}); !slices.Equal(got, Keys{oldKey}) || len(both) != 2 || both[1] != otherKey {
 		t.Errorf("%v, of %v", got, both)

@@ -110,7 +110,7 @@ func TestRemoveKeepsMode(t *testing.T) {
 }
 
 // A file that needs no change is not touched at all.
-func TestRemoveNothing(t *testing.T) {
+func TestRemoveDoesNotTouchUnchangedFile(t *testing.T) {
 	home := t.TempDir()
 	path := filepath.Join(home, ".ssh/authorized_keys")
 	write0(t, path, after)
@@ -176,7 +176,7 @@ func checkText(t *testing.T, path, want string) {
 }
 
 // What was changed meanwhile is not overwritten.
-func TestRemoveChanged(t *testing.T) {
+func TestRemoveRefusesChangedFile(t *testing.T) {
 	home := t.TempDir()
 	path := filepath.Join(home, ".ssh/authorized_keys")
 	write0(t, path, before)

@@ -201,7 +201,7 @@ func TestExtendTimeout(t *testing.T) {
 	}
 }
 
-func TestTwoRuns(t *testing.T) {
+func TestLockRefusesSecondRun(t *testing.T) {
 	old := unix.Umask(0o077)
 	defer unix.Umask(old)
 	root := machine(t, map[string]string{filepath.Join(RunDir, "x"): ""})
@@ -223,7 +223,7 @@ func TestTwoRuns(t *testing.T) {
 	}
 }
 
-func TestKilledRun(t *testing.T) {
+func TestStateOfKilledRun(t *testing.T) {
 	child := exec.Command("sleep", "1000")
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
@@ -263,7 +263,7 @@ func TestKilledRun(t *testing.T) {
 }
 
 // A console that nobody reads must not hold up the boot.
-func TestFullConsole(t *testing.T) {
+func TestFullConsoleDoesNotBlock(t *testing.T) {
 	ptmx, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -317,7 +317,7 @@ func TestLine(t *testing.T) {
 	}
 }
 
-func TestStoppedBeforeTheBusIsThere(t *testing.T) {
+func TestRunStopsWithoutBus(t *testing.T) {
 	d, notified := newDaemon(machine(t, map[string]string{dmi: kvm}), config.Default())
 	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path="+filepath.Join(d.Root, "none"))
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)

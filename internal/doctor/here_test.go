@@ -448,7 +448,7 @@ var here = []struct {
 	}},
 }
 
-func TestHere(t *testing.T) {
+func TestMachineChecks(t *testing.T) {
 	all := healthy().examine(t, true)
 	if all.State() != OK {
 		t.Errorf("a healthy VM: %+v", all)
@@ -473,8 +473,8 @@ func (r Report) named(name string) Check {
 	return r.Checks[i]
 }
 
-// TestConnect: what to do about devices without a lease.
-func TestConnect(t *testing.T) {
+// TestAdviceForDevicesWithoutLease: what to do about devices without a lease.
+func TestAdviceForDevicesWithoutLease(t *testing.T) {
 	const (
 		conf   = "etc/NetworkManager/NetworkManager.conf"
 		calm   = "[keyfile]\nunmanaged-devices=interface-name:cali*;interface-name:tunl*\n"
@@ -514,8 +514,8 @@ func TestConnect(t *testing.T) {
 	}
 }
 
-// TestMistakes: what may have been meant to say that it is a CloudStack VM is shown.
-func TestMistakes(t *testing.T) {
+// TestConfigurationMistakesAreShown: what may have been meant to say that it is a CloudStack VM is shown.
+func TestConfigurationMistakesAreShown(t *testing.T) {
 	for _, root := range []bool{true, false} {
 		s := healthy()
 		s.root = root
@@ -532,8 +532,8 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
-// TestNothingWritten: nothing of the generator's is there.
-func TestNothingWritten(t *testing.T) {
+// TestGeneratorWroteNothing: nothing of the generator's is there.
+func TestGeneratorWroteNothing(t *testing.T) {
 	for _, isNew := range []bool{false, true} {
 		s := healthy()
 		s.new = isNew
@@ -549,8 +549,8 @@ func TestNothingWritten(t *testing.T) {
 	}
 }
 
-// TestSomeWritten: a part of what the generator would write is there.
-func TestSomeWritten(t *testing.T) {
+// TestGeneratorWroteAPart: a part of what the generator would write is there.
+func TestGeneratorWroteAPart(t *testing.T) {
 	const dir, reload = "/run/systemd/generator/", "systemctl daemon-reload, and reboot"
 	for without, want := range map[string]Check{
 		"cloud-init.target.wants/nm-cloud-seed.service": {"ordering.written", Problem, "the generator has written nothing that starts the service", nil,
@@ -584,8 +584,8 @@ func TestSomeWritten(t *testing.T) {
 	}
 }
 
-// TestNoSystemd: a container of some kinds has no units.
-func TestNoSystemd(t *testing.T) {
+// TestMachineWithoutUnits: a container of some kinds has no units.
+func TestMachineWithoutUnits(t *testing.T) {
 	s := healthy()
 	for name := range s.files {
 		if strings.Contains(name, "systemd/system/") {
@@ -599,8 +599,8 @@ func TestNoSystemd(t *testing.T) {
 	}
 }
 
-// TestHereSteps: what a check needs comes before it.
-func TestHereSteps(t *testing.T) {
+// TestMachineStepsFollowTheirNeeds: what a check needs comes before it.
+func TestMachineStepsFollowTheirNeeds(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, s := range (&machine{image: new(image)}).steps() {
 		for _, need := range s.needs {
@@ -615,8 +615,8 @@ func TestHereSteps(t *testing.T) {
 	}
 }
 
-// TestOrdinaryUser: what only root can read is no problem to others.
-func TestOrdinaryUser(t *testing.T) {
+// TestOrdinaryUserGetsNoFalseProblem: what only root can read is no problem to others.
+func TestOrdinaryUserGetsNoFalseProblem(t *testing.T) {
 	s := healthy()
 	s.root = false
 	maps.Copy(s.files, map[string]string{
@@ -707,9 +707,9 @@ func asNobody(t *testing.T, root string, f func()) {
 	<-done
 }
 
-// TestHereHostile: whatever is in the files, and whatever others answer, nothing
+// TestHostileMachine: whatever is in the files, and whatever others answer, nothing
 // hangs and nothing odd gets to the terminal.
-func TestHereHostile(t *testing.T) {
+func TestHostileMachine(t *testing.T) {
 	s := healthy()
 	maps.Copy(s.files, map[string]string{
 		"run/nm-cloud-seed/status.json":            "|",

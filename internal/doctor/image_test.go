@@ -139,8 +139,8 @@ func TestImage(t *testing.T) {
 	}
 }
 
-// TestEarly: which units that changes is not our business.
-func TestEarly(t *testing.T) {
+// TestEarlyOrderingResolvesDeadlock: which units that changes is not our business.
+func TestEarlyOrderingResolvesDeadlock(t *testing.T) {
 	files := good()
 	files["etc/nm-cloud-seed.conf"] = "[main]\nordering=early\n"
 	var got []Check
@@ -158,8 +158,8 @@ func TestEarly(t *testing.T) {
 	}
 }
 
-// TestCycleMade is what a plan should never do.
-func TestCycleMade(t *testing.T) {
+// TestPlannedCycleIsReported is what a plan should never do.
+func TestPlannedCycleIsReported(t *testing.T) {
 	i, done, err := open(write(t, good()))
 	if err != nil {
 		t.Fatal(err)
@@ -189,7 +189,7 @@ func skip(name, needs string) Check {
 	return Check{Name: name, State: Skipped, Detail: "depends on " + needs}
 }
 
-func TestCannotLook(t *testing.T) {
+func TestImageThatCannotBeExamined(t *testing.T) {
 	root := write(t, map[string]string{"file": "", "fifo": "|", "empty/etc/os-release": "ID=x\n"})
 	for name, want := range map[string]string{
 		"missing": "no such file or directory (unpack or mount the image there)",
@@ -204,8 +204,8 @@ func TestCannotLook(t *testing.T) {
 	}
 }
 
-// TestSteps: what a check needs comes before it.
-func TestSteps(t *testing.T) {
+// TestImageStepsFollowTheirNeeds: what a check needs comes before it.
+func TestImageStepsFollowTheirNeeds(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, s := range new(image).steps() {
 		for _, need := range s.needs {
@@ -220,9 +220,9 @@ func TestSteps(t *testing.T) {
 	}
 }
 
-// TestHostile: whatever is in an image, nothing hangs, nothing outside is read,
+// TestHostileImage: whatever is in an image, nothing hangs, nothing outside is read,
 // and nothing odd gets to the terminal.
-func TestHostile(t *testing.T) {
+func TestHostileImage(t *testing.T) {
 	outside := write(t, map[string]string{"os-release": "PRETTY_NAME=SECRET\n"})
 	files := good()
 	maps.Copy(files, map[string]string{

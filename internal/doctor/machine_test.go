@@ -271,7 +271,7 @@ func (s *scene) failed(why string) {
 	s.files["var/lib/cloud/seed/cs"] = link + "/run/nm-cloud-seed/seed"
 }
 
-func TestScenes(t *testing.T) {
+func TestMachineReports(t *testing.T) {
 	for name, change := range scenes {
 		t.Run(name, func(t *testing.T) {
 			s := healthy()

@@ -71,8 +71,8 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-// TestPaint: colours do not disturb the columns.
-func TestPaint(t *testing.T) {
+// TestPrintAlignsColouredColumns: colours do not disturb the columns.
+func TestPrintAlignsColouredColumns(t *testing.T) {
 	r := Report{Checks: []Check{
 		{Name: "a", State: OK, Detail: "x"}, {Name: "b.long-name", State: Warning, Detail: "y", Fix: "z"}, {Name: "b.c", State: Skipped, Detail: "d"},
 	}}
@@ -102,8 +102,8 @@ type failing struct{}
 
 func (failing) Write([]byte) (int, error) { return 0, errFailing }
 
-// TestBroken: on a terminal, what is said fits, and what is to be done stays whole.
-func TestBroken(t *testing.T) {
+// TestPrintBreaksLines: on a terminal, what is said fits, and what is to be done stays whole.
+func TestPrintBreaksLines(t *testing.T) {
 	r := Report{Checks: []Check{{
 		Name: "a.name", State: Problem, Detail: "one two three four five six seven", Items: []string{"an item of more than one line", "a-very-long-word-that-does-not-fit"},
 		Fix: "a command of any length, to be copied",

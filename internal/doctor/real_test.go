@@ -83,9 +83,9 @@ func (s system) wrong() map[string]string {
 	return all
 }
 
-// TestReal examines Debian's systems: as they are, they have the deadlock; with
+// TestDoctorAgreesWithRealCloudInit examines Debian's systems: as they are, they have the deadlock; with
 // the package's files there, nothing is wrong.
-func TestReal(t *testing.T) {
+func TestDoctorAgreesWithRealCloudInit(t *testing.T) {
 	t.Parallel()
 	for suite, stage := range map[string]string{"bookworm": "cloud-init", "trixie": "cloud-init-network", "sid": "cloud-init-network"} {
 		t.Run(suite, func(t *testing.T) {
