@@ -15,7 +15,7 @@ import (
 func counter(t *testing.T) (s *sharing, count func() int) {
 	var mu sync.Mutex
 	n := 0
-	s = &sharing{life: t.Context(), fetch: func(ctx context.Context) ([]string, error) {
+	s = &sharing{life: t.Context(), calm: calm, fetch: func(ctx context.Context) ([]string, error) {
 		mu.Lock()
 		n++
 		mu.Unlock()

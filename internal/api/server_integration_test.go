@@ -1,3 +1,5 @@
+//go:build integration
+
 package api
 
 import (
@@ -69,6 +71,7 @@ type world struct {
 	mu       sync.Mutex
 	is       Properties
 	fetches  atomic.Int32
+	looks    atomic.Int32
 	ready    chan struct{}
 	stop     func()
 	ended    chan error
@@ -76,8 +79,12 @@ type world struct {
 	leaving  atomic.Pointer[func()]
 }
 
-// serve runs a server until the test's end.
-func serve(t *testing.T, idle time.Duration) *world {
+// hangLimit is far beyond what anything here takes: it is there to say what hangs.
+const hangLimit = 5 * time.Minute
+
+// serve runs a server until the test's end. What it has to know from its first
+// moment on, setup tells it.
+func serve(t *testing.T, idle time.Duration, setup ...func(*world)) *world {
 	t.Helper()
 	log := logrus.New()
 	log.SetOutput(io.Discard)
@@ -97,6 +104,9 @@ func serve(t *testing.T, idle time.Duration) *world {
 			w.mu.Unlock()
 			return f()
 		}}
+	for _, f := range setup {
+		f(w)
+	}
 	go func() { w.ended <- w.Run(ctx) }()
 	select {
 	case <-w.ready:
@@ -107,6 +117,7 @@ func serve(t *testing.T, idle time.Duration) *world {
 }
 
 func (w *world) look() Properties {
+	w.looks.Add(1)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.is
@@ -151,7 +162,7 @@ func TestProperties(t *testing.T) {
 		t.Fatal(err)
 	}
 	if all["InstanceId"].Value() != "" || all["FetchedAt"].Value() != uint64(0) || all["Ended"].Value() != uint64(0) {
-		t.Errorf("what is not known is %v", all)
+		t.Errorf("got %v, want InstanceId empty, FetchedAt and Ended 0", all)
 	}
 	w.set(full)
 	if err := object.Call(propertiesIface+".GetAll", 0, Interface).Store(&all); err != nil {
@@ -170,7 +181,7 @@ func TestProperties(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if value, err := object.GetProperty(Interface + ".Device"); err != nil || value.Value() != "eth0" {
-		t.Errorf("Device: %v, %v", value, err)
+		t.Errorf("Device: got %v, error %v, want eth0", value, err)
 	}
 	for name, call := range map[string]*dbus.Call{
 		"UnknownProperty":  object.Call(propertiesIface+".Get", 0, Interface, "Password"),
@@ -181,11 +192,11 @@ func TestProperties(t *testing.T) {
 	} {
 		var e dbus.Error
 		if !errors.As(call.Err, &e) || e.Name != "org.freedesktop.DBus.Error."+name {
-			t.Errorf("want %s: %v", name, call.Err)
+			t.Errorf("got the error %v, want %s", call.Err, name)
 		}
 	}
 	if w.fetches.Load() != 0 {
-		t.Error("reading has asked the virtual router")
+		t.Errorf("reading has asked the virtual router %d times, want 0", w.fetches.Load())
 	}
 }
 
@@ -211,7 +222,7 @@ func TestIntrospectionMatchesDocument(t *testing.T) {
 	for _, p := range node.Interfaces[i].Properties {
 		documented[p.Name] = p.Type
 		if p.Access != "read" {
-			t.Errorf("%s is for %s", p.Name, p.Access)
+			t.Errorf("%s: got access %s, want read", p.Name, p.Access)
 		}
 	}
 	served := make(map[string]string)
@@ -222,7 +233,7 @@ func TestIntrospectionMatchesDocument(t *testing.T) {
 		t.Errorf("properties (-documented +served):\n%s", diff)
 	}
 	if methods := node.Interfaces[i].Methods; len(methods) != 1 || methods[0].Name != "Refresh" || methods[0].Args[0].Type != "as" {
-		t.Errorf("methods: %v", methods)
+		t.Errorf("got the methods %v, want Refresh alone, with an argument of type as", methods)
 	}
 	// Each method of each interface is there.
 	for _, iface := range node.Interfaces {
@@ -238,7 +249,7 @@ func TestIntrospectionMatchesDocument(t *testing.T) {
 
 func TestRefresh(t *testing.T) {
 	bus(t)
-	w := serve(t, time.Minute)
+	w := serve(t, time.Minute, func(w *world) { w.calm = 1 }) // no answer is shared
 	changed, err := Refresh(t.Context())
 	if diff := cmp.Diff([]string{"public-keys", "user-data"}, changed); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
@@ -250,18 +261,24 @@ func TestRefresh(t *testing.T) {
 	} {
 		synced := make(chan struct{})
 		w.answer(func() ([]string, error) { defer close(synced); return nil, fails })
-		w.wait(t, calm)
 		_, err := Refresh(t.Context())
 		var e *Error
 		if !errors.As(err, &e) || e.Name != name || e.Error() != fails.Error() {
-			t.Errorf("%v, want %s: %v", err, name, fails)
+			t.Errorf("got the error %v, want %s: %v", err, name, fails)
 		}
 		<-synced
 	}
 	w.answer(func() ([]string, error) { return nil, nil })
-	w.wait(t, calm)
 	if changed, err := Refresh(t.Context()); err != nil || len(changed) != 0 {
 		t.Errorf("%q, %v", changed, err)
+	}
+}
+
+// looked waits until the server has looked that often from now on.
+func (w *world) looked(t *testing.T, times int32) {
+	t.Helper()
+	for until := w.looks.Load() + times; w.looks.Load() < until; {
+		w.wait(t, lookEvery/10)
 	}
 }
 
@@ -279,10 +296,11 @@ func (w *world) wait(t *testing.T, d time.Duration) {
 // bus lets one wait for 128 answers (max_replies_per_connection).
 func TestThousandCallsAreOneFetch(t *testing.T) {
 	bus(t)
-	w := serve(t, time.Minute)
+	w := serve(t, time.Minute, func(w *world) { w.calm = time.Hour }) // however long the last call takes to arrive
 	const connections, each = 10, 100
+	sent := make(chan struct{})
 	w.answer(func() ([]string, error) {
-		<-time.After(100 * time.Millisecond)
+		<-sent
 		return []string{"a"}, nil
 	})
 	var all []*dbus.Call
@@ -292,6 +310,7 @@ func TestThousandCallsAreOneFetch(t *testing.T) {
 			all = append(all, object.Go(Interface+".Refresh", 0, make(chan *dbus.Call, 1)))
 		}
 	}
+	close(sent)
 	for _, call := range all {
 		var changed []string
 		<-call.Done
@@ -300,7 +319,7 @@ func TestThousandCallsAreOneFetch(t *testing.T) {
 		}
 	}
 	if n := w.fetches.Load(); n != 1 {
-		t.Errorf("%d calls were %d fetches", len(all), n)
+		t.Errorf("got %d fetches of %d calls, want 1", n, len(all))
 	}
 }
 
@@ -313,10 +332,11 @@ func TestPropertiesChanged(t *testing.T) {
 	}
 	signals := make(chan *dbus.Signal, 10)
 	conn.Signal(signals)
+	w.looked(t, 2) // the server tells of what changes after its first look
 	w.set(full)
 	s := <-signals
 	if s.Name != propertiesIface+".PropertiesChanged" || s.Body[0] != Interface {
-		t.Errorf("signal %v", s)
+		t.Errorf("got the signal %v, want PropertiesChanged of %s", s, Interface)
 	}
 	changed := s.Body[1].(map[string]dbus.Variant)
 	want := full.variants()
@@ -329,12 +349,14 @@ func TestPropertiesChanged(t *testing.T) {
 	w.set(more)
 	s = <-signals
 	if changed := s.Body[1].(map[string]dbus.Variant); len(changed) != 1 || changed["Device"].Value() != "eth1" {
-		t.Errorf("changed: %v", changed)
+		t.Errorf("got the change %v, want that of Device to eth1", changed)
 	}
-	select {
-	case s := <-signals:
-		t.Errorf("and then %v", s)
-	case <-time.After(3 * lookEvery):
+	w.looked(t, 3) // without a change
+	more.Text = "another"
+	w.set(more)
+	s = <-signals
+	if changed := s.Body[1].(map[string]dbus.Variant); len(changed) != 1 || changed["Text"].Value() != "another" {
+		t.Errorf("got the change %v, want the next one, of Text", changed)
 	}
 }
 
@@ -343,9 +365,8 @@ func TestPropertiesChanged(t *testing.T) {
 func TestIdleServerEnds(t *testing.T) {
 	bus(t)
 	const idle = 300 * time.Millisecond
-	w := serve(t, idle)
-	w.set(Properties{State: "leasing", Busy: true})
-	w.wait(t, 3*idle)
+	w := serve(t, idle, func(w *world) { w.is = Properties{State: "leasing", Busy: true} })
+	w.wait(t, 3*idle) // fails if it ends
 	w.answer(func() ([]string, error) {
 		w.set(Properties{State: "ready"})
 		<-time.After(3 * idle)
@@ -359,7 +380,7 @@ func TestIdleServerEnds(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(hangLimit):
 		t.Error("the server does not end")
 	}
 	if _, err := Refresh(t.Context()); err == nil {
@@ -400,21 +421,22 @@ func TestLeavesNothingUnanswered(t *testing.T) {
 func TestAskWhileServerLeaves(t *testing.T) {
 	bus(t)
 	conn := dial(t)
-	w := serve(t, lookEvery)
 	var done atomic.Bool
-	w.answer(func() ([]string, error) {
-		<-time.After(2 * lookEvery)
-		done.Store(true)
-		return nil, nil
-	})
-	late := func() {
-		if err := ask(t.Context(), conn); err != nil {
-			t.Error(err)
+	w := serve(t, lookEvery, func(w *world) {
+		w.answer(func() ([]string, error) {
+			<-time.After(2 * lookEvery)
+			done.Store(true)
+			return nil, nil
+		})
+		late := func() {
+			if err := ask(t.Context(), conn); err != nil {
+				t.Error(err)
+			}
 		}
-	}
-	w.leaving.Store(&late)
+		w.leaving.Store(&late)
+	})
 	if err := <-w.ended; err != nil || !done.Load() {
-		t.Errorf("error %v; fetched: %t", err, done.Load())
+		t.Errorf("got error %v, fetched: %t, want none and true", err, done.Load())
 	}
 }
 
@@ -441,7 +463,7 @@ func TestServerFailsWithoutNameOrBus(t *testing.T) {
 func asNobody(t *testing.T, d *nmtest.Daemon, args ...string) (string, error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "dbus-send", append([]string{"--bus=" + d.Address, "--print-reply", "--dest=" + Name, Path}, args...)...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}, Pdeathsig: syscall.SIGKILL}
 	cmd.Dir = "/"
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -529,7 +551,7 @@ func TestAskFollowsTheName(t *testing.T) {
 	}
 	select {
 	case <-asked:
-	case <-time.After(callLimit):
+	case <-time.After(hangLimit):
 		t.Error("who has the name now was not asked")
 	}
 }
