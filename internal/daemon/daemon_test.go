@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -224,10 +223,7 @@ func TestLockRefusesSecondRun(t *testing.T) {
 }
 
 func TestStateOfKilledRun(t *testing.T) {
-	child := exec.Command("sleep", "1000")
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
+	child := child(t)
 	start, err := startTime(child.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
@@ -244,7 +240,7 @@ func TestStateOfKilledRun(t *testing.T) {
 				t.Errorf("after its end: %+v, %v", s, err)
 			}
 			killed := strings.Contains(s.Text, "was killed while it was searching: text")
-			if killed != (phase == Searching) || killed != (len(s.Steps) == 1 && s.Steps[0].Name == "failed" && s.Steps[0].At < 60000) {
+			if killed != (phase == Searching) || killed != (len(s.Steps) == 1 && s.Steps[0].Name == "failed" && s.Steps[0].At < 30*60*1000) {
 				t.Errorf("after its end in %s: %+v", phase, s)
 			}
 		}()
@@ -301,7 +297,7 @@ func TestFullConsoleDoesNotBlock(t *testing.T) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(5 * time.Second):
+	case <-time.After(5 * time.Minute):
 		t.Fatal("it waits for the console")
 	}
 }
@@ -320,19 +316,23 @@ func TestLine(t *testing.T) {
 func TestRunStopsWithoutBus(t *testing.T) {
 	d, notified := newDaemon(machine(t, map[string]string{dmi: kvm}), config.Default())
 	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path="+filepath.Join(d.Root, "none"))
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	start := time.Now()
-	if err := d.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("error %v", err)
+	d.Config.Deadline = 0 // so that only the end of the context ends it
+	notify := d.Notify
+	d.Notify = func(s string) {
+		notify(s)
+		if s == "STATUS=waiting for NetworkManager" {
+			cancel()
+		}
 	}
-	if took := time.Since(start); took > 2*time.Second {
-		t.Errorf("took %v", took)
+	if err := d.Run(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got the error %v, want %v", err, context.Canceled)
 	}
 	if s, _ := ReadState(d.Root); s.Phase != Stopped || len(s.Steps) == 0 || s.Steps[len(s.Steps)-1].Name != "stopped" {
-		t.Errorf("state %+v", s)
+		t.Errorf("got the state %+v, want the phase and the last step stopped", s)
 	}
 	if n := len(*notified); (*notified)[n-1] != "STOPPING=1" && (*notified)[n-2] != "STOPPING=1" {
-		t.Errorf("systemd was told %q", *notified)
+		t.Errorf("got %q, want STOPPING=1 as the last notification or the one before", *notified)
 	}
 }
