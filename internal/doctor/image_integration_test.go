@@ -1,3 +1,5 @@
+//go:build integration
+
 package doctor
 
 import (
@@ -7,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -60,7 +63,9 @@ func newSystem(t *testing.T, suite string) system {
 // run runs a script outside of the system's root, in its namespace.
 func (s system) run(script string) string {
 	s.t.Helper()
-	out, err := exec.CommandContext(s.t.Context(), "nsenter", "--target", s.pid, "--mount", "sh", "-ec", `cd "$1"; `+script, "sh", s.dir).CombinedOutput()
+	cmd := exec.CommandContext(s.t.Context(), "nsenter", "--target", s.pid, "--mount", "sh", "-ec", `cd "$1"; `+script, "sh", s.dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // the other one ends with its input
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		s.t.Fatalf("%s: %v\n%s", script, err, out)
 	}
