@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -119,10 +120,13 @@ func (s *scene) examine(t *testing.T, generated bool) Report {
 	if err := os.Chtimes(filepath.Join(root, "run/nm-cloud-seed/seed.d/1/meta-data"), booted.Add(s.late), booted.Add(s.late)); err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
 	}
-	for name, mode := range s.modes {
-		if err := os.Chmod(filepath.Join(root, name), mode); err != nil && !os.IsNotExist(err) {
+	// What is in a directory comes before it: only root gets past one without a mode.
+	for _, name := range slices.Backward(slices.Sorted(maps.Keys(s.modes))) {
+		path := filepath.Join(root, name)
+		if err := os.Chmod(path, s.modes[name]); err != nil && !os.IsNotExist(err) {
 			t.Fatal(err)
 		}
+		t.Cleanup(func() { _ = os.Chmod(path, 0o755) }) // so that the test's user can remove it
 	}
 	w := World{
 		NetworkManager: func(context.Context) (lease.View, string, error) { s.asked++; return s.view, s.version, s.err },
