@@ -119,7 +119,7 @@ func TestStopDuringHungCallTakesDownOthers(t *testing.T) {
 	eventually(t, "called", func() bool { return manager.Calls("AddAndActivateConnection2") == 2 })
 	s.stop()
 	if manager.Has(connectionUUID("eth0")) {
-		t.Error("the first connection was still there when Run returned")
+		t.Error("got the first connection still there when Run returned, want it taken down")
 	}
 }
 
@@ -211,7 +211,7 @@ func TestNetworkManagerStartsDuringLookup(t *testing.T) {
 	manager.AddDevice("eth1", nil) // a change, after which all of the above is over
 	v := s.until("the second device", says("eth1", "asking"))
 	if len(v.Leases) != 1 || !v.Leases[0].Temporary || manager.Calls("GetManagedObjects") != 1 {
-		t.Errorf("our own connection was taken for somebody else's: %+v", v)
+		t.Errorf("got %+v, want our own connection as temporary, and GetManagedObjects called once", v)
 	}
 }
 
@@ -286,18 +286,18 @@ func TestLeaseAfterNetworkManagerRestart(t *testing.T) {
 			}
 			v := s.until("the lease", leased(1))
 			if !v.Leases[0].Temporary || v.Leases[0].Address.String() != want {
-				t.Errorf("%+v", v)
+				t.Errorf("got %+v, want a temporary lease of %s", v, want)
 			}
 			removed := 0
 			if !answered {
 				removed = 1
 			}
 			if manager.Calls("Delete") != removed || manager.Calls("AddAndActivateConnection2") != 1+removed {
-				t.Errorf("%d removed, %d activated", manager.Calls("Delete"), manager.Calls("AddAndActivateConnection2"))
+				t.Errorf("got %d removed and %d activated, want %d and %d", manager.Calls("Delete"), manager.Calls("AddAndActivateConnection2"), removed, 1+removed)
 			}
 			s.stop()
 			if manager.Has(connectionUUID("eth0")) {
-				t.Error("left behind")
+				t.Error("got our profile left after the end, want none")
 			}
 		})
 	}
@@ -316,7 +316,7 @@ func TestLeaseAfterBusRestart(t *testing.T) {
 	s.until("a lease", leased(1))
 	s.stop()
 	if manager.Has(connectionUUID("eth0")) {
-		t.Error("left behind")
+		t.Error("got our profile left after the end, want none")
 	}
 }
 
@@ -329,17 +329,17 @@ func TestLeftoverBelongsToOwner(t *testing.T) {
 			s := start(t, bus, Options{Owner: owner})
 			v := s.until("a lease", leased(1))
 			if v.Leases[0].Temporary != owner {
-				t.Errorf("temporary: %v", v.Leases[0].Temporary)
+				t.Errorf("got temporary %t, want %t", v.Leases[0].Temporary, owner)
 			}
 			s.stop()
 			if manager.Has(connectionUUID("eth0")) == owner {
-				t.Errorf("left over: %v", !owner)
+				t.Errorf("got the profile left: %t, want %t", owner, !owner)
 			}
 			if n := manager.Calls("AddAndActivateConnection2"); n != 0 {
-				t.Errorf("activated %d times beside one that is up", n)
+				t.Errorf("got %d activations beside one that is up, want 0", n)
 			}
 			if n := manager.Calls("Delete") + manager.Calls("DeactivateConnection") + manager.Calls("AddAndActivateConnection2"); !owner && n != 0 {
-				t.Errorf("%d changes by one that does not own the connection", n)
+				t.Errorf("got %d changes by one that does not own the connection, want 0", n)
 			}
 		})
 	}
@@ -364,7 +364,7 @@ func TestInactiveLeftoverIsRemoved(t *testing.T) {
 			eventually(t, "it is removed", func() bool { return manager.Calls("Delete") == 1 })
 			manager.Serve("eth0", aLease("10.1.1.23/24"), 0)
 			if v := s.until("a lease", leased(1)); !v.Leases[0].Temporary || manager.Calls("AddAndActivateConnection2") != 1 {
-				t.Errorf("no connection of our own: %+v", v)
+				t.Errorf("got %+v, want a connection of our own after one activation", v)
 			}
 		})
 	}
@@ -407,7 +407,7 @@ func TestRunLeavesNoGoroutine(t *testing.T) {
 		if time.Now().After(deadline) {
 			stacks := make([]byte, 1<<20)
 			stacks = stacks[:runtime.Stack(stacks, true)]
-			t.Fatalf("%d goroutines more than before:\n%s", runtime.NumGoroutine()-before, strings.TrimSpace(string(stacks)))
+			t.Fatalf("got %d goroutines, want %d as before:\n%s", runtime.NumGoroutine(), before, strings.TrimSpace(string(stacks)))
 		}
 	}
 }

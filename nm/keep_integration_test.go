@@ -68,11 +68,11 @@ func TestKeep(t *testing.T) {
 			}
 			for _, device := range test.kept { // is as permanent as it gets
 				if kept, err := keep(t.Context(), bus.Dial, never, []string{device}); len(kept) > 0 || err == nil || !strings.Contains(err.Error(), "permanent already") {
-					t.Errorf("once more: %q, %v", kept, err)
+					t.Errorf("once more: got %q kept, error %v, want none and %q", kept, err, "permanent already")
 				}
 			}
 			if n := manager.Calls("Delete") + manager.Calls("DeactivateConnection") + manager.Calls("AddAndActivateConnection2"); n > 0 {
-				t.Errorf("%d other changes", n)
+				t.Errorf("got %d other changes, want 0", n)
 			}
 		})
 	}
@@ -103,12 +103,12 @@ func TestProfileSavedDuringRunIsLeftAlone(t *testing.T) {
 			s.until("a lease that is not ours", func(v lease.View) bool { return len(v.Leases) == 1 && !v.Leases[0].Temporary })
 			if leave {
 				if handed, err := s.Leave(t.Context()); err != nil || len(handed) > 0 {
-					t.Errorf("handed over %q, %v", handed, err)
+					t.Errorf("got %q handed over, error %v, want none and no error", handed, err)
 				}
 			}
 			s.stop()
 			if n := manager.Calls("Update2") + manager.Calls("DeactivateConnection") + manager.Calls("Delete"); n > 0 {
-				t.Errorf("%d changes", n)
+				t.Errorf("got %d changes, want 0", n)
 			}
 		})
 	}
@@ -128,11 +128,11 @@ func TestSpareUUIDBesideSavedProfile(t *testing.T) {
 			s := start(t, bus, Options{Owner: true})
 			s.until("a lease", leased(1))
 			if !manager.Has(spareUUID("eth0")) {
-				t.Error("the spare UUID was not used")
+				t.Error("got another UUID, want the spare one")
 			}
 			s.stop()
 			if manager.Has(spareUUID("eth0")) != taken || !manager.Has(connectionUUID("eth0")) {
-				t.Error("the wrong profile is left")
+				t.Errorf("got the spare profile left: %t and the saved one: %t, want %t and true", manager.Has(spareUUID("eth0")), manager.Has(connectionUUID("eth0")), taken)
 			}
 		})
 	}

@@ -25,7 +25,7 @@ func TestLook(t *testing.T) {
 	manager.Set(nmtest.Root, gnm.NetworkManagerInterface, map[string]any{"Version": "1.52.1"})
 	view, version, err := look(t.Context(), bus.Dial, never)
 	if err != nil || version != "1.52.1" {
-		t.Errorf("version %q, error %v", version, err)
+		t.Errorf("got version %q, error %v, want 1.52.1 and no error", version, err)
 	}
 	want := lease.View{Running: true,
 		Leases: []lease.Lease{{
@@ -43,7 +43,7 @@ func TestLook(t *testing.T) {
 	}
 	for _, method := range []string{"AddAndActivateConnection2", "DeactivateConnection", "Delete", "Update2", "GetConnectionByUuid"} {
 		if n := manager.Calls(method); n > 0 {
-			t.Errorf("%s was called %d times", method, n)
+			t.Errorf("got %d calls of %s, want 0", n, method)
 		}
 	}
 }
@@ -63,7 +63,7 @@ func TestLookWithoutAnswer(t *testing.T) {
 			test.before(bus, manager)
 			view, _, err := look(t.Context(), bus.Dial, never)
 			if view.Running != (name == "hanging") || len(view.Devices) > 0 || test.says == "" && err != nil || test.says != "" && (err == nil || !strings.Contains(err.Error(), test.says)) {
-				t.Errorf("%+v, error %v", view, err)
+				t.Errorf("got %+v, error %v, want running %t, no devices, and an error with %q", view, err, name == "hanging", test.says)
 			}
 		})
 	}

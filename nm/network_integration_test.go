@@ -150,7 +150,7 @@ func TestRunActivatesAndTakesDown(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
-		t.Error(diff)
+		t.Errorf("-want +got:\n%s", diff)
 	}
 	s.stop()
 	if n := manager.Calls("DeactivateConnection"); n != 1 || manager.Has(connectionUUID("eth0")) {
@@ -158,7 +158,7 @@ func TestRunActivatesAndTakesDown(t *testing.T) {
 	}
 	if _, open := <-s.Views(); open {
 		if _, open = <-s.Views(); open {
-			t.Error("the views were not closed")
+			t.Error("got open views after the end of Run, want them closed")
 		}
 	}
 }
@@ -181,7 +181,7 @@ func TestTwoDevicesGetTwoLeases(t *testing.T) {
 	manager.Serve("eth1", aLease("10.2.2.2/24"), 0)
 	v := s.until("both leases", leased(2))
 	if v.Leases[0].Device == v.Leases[1].Device {
-		t.Errorf("two leases of one device: %+v", v.Leases)
+		t.Errorf("got %+v, want leases of two devices", v.Leases)
 	}
 }
 
@@ -227,7 +227,7 @@ func TestConnectionOfOthersIsLeftAlone(t *testing.T) {
 	s.until("a lease that is not ours", func(v lease.View) bool { return len(v.Leases) == 1 && !v.Leases[0].Temporary })
 	s.stop()
 	if manager.Calls("DeactivateConnection") != 0 {
-		t.Error("somebody else's connection was taken down")
+		t.Errorf("got %d connections taken down, want 0", manager.Calls("DeactivateConnection"))
 	}
 }
 
@@ -243,11 +243,11 @@ func TestSettle(t *testing.T) {
 	manager.Serve("eth1", aLease("10.2.2.2/24"), 0)
 	v := s.until("the second device", says("eth1", "not connected"))
 	if len(v.Leases) != 1 || manager.Calls("AddAndActivateConnection2") != 1 {
-		t.Errorf("something changed after Settle: %+v", v)
+		t.Errorf("after Settle, got %d activations and the view %+v, want 1 and one lease", manager.Calls("AddAndActivateConnection2"), v)
 	}
 	s.stop()
 	if manager.Has(connectionUUID("eth0")) {
-		t.Error("the temporary connection stayed after the end")
+		t.Error("got the temporary connection left after the end, want it taken down")
 	}
 }
 
@@ -264,7 +264,7 @@ func TestSettleTakesDownUnkept(t *testing.T) {
 		return len(v.Leases) == 1 && v.Leases[0].Device == "eth1" && says("eth0", "not connected")(v)
 	})
 	if manager.Has(connectionUUID("eth0")) || !manager.Has(connectionUUID("eth1")) {
-		t.Error("the wrong one was let go")
+		t.Errorf("got the profile of eth0 left: %t, of eth1: %t, want only that of eth1", manager.Has(connectionUUID("eth0")), manager.Has(connectionUUID("eth1")))
 	}
 	s.stop()
 }
@@ -295,7 +295,7 @@ func TestSavedProfileIsNotDeleted(t *testing.T) {
 	s.until("a lease", leased(1))
 	s.stop()
 	if !manager.Has(connectionUUID("eth0")) || manager.Calls("Delete") != 0 {
-		t.Errorf("%s was deleted", profile)
+		t.Errorf("got %s deleted, want it left alone", profile)
 	}
 }
 
@@ -348,14 +348,14 @@ func TestLeave(t *testing.T) {
 	s.until("a lease", leased(1))
 	s.Settle("eth0")
 	if handed, err := s.Leave(t.Context()); err != nil || !slices.Equal(handed, []string{"eth0"}) {
-		t.Fatalf("handed over %q, %v", handed, err)
+		t.Fatalf("got %q handed over, error %v, want eth0 and no error", handed, err)
 	}
 	if n := fake.Calls("Update2"); n != 1 {
-		t.Errorf("%d calls of Update2", n)
+		t.Errorf("got %d calls of Update2, want 1", n)
 	}
 	s.stop()
 	if n := fake.Calls("DeactivateConnection"); n != 0 {
-		t.Errorf("%d connections were taken down", n)
+		t.Errorf("got %d connections taken down, want 0", n)
 	}
 }
 
@@ -370,7 +370,7 @@ func TestLeaveWithoutNetworkManager(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := s.Leave(ctx); err == nil || !strings.Contains(err.Error(), "cannot hand over the temporary connections") {
-		t.Errorf("error %v", err)
+		t.Errorf("got the error %v, want %q", err, "cannot hand over the temporary connections")
 	}
 }
 
@@ -401,7 +401,7 @@ func TestLeaveFails(t *testing.T) {
 			}
 			s.stop()
 			if !fake.Has(connectionUUID("eth0")) || !fake.Has(connectionUUID("eth1")) {
-				t.Error("a connection was taken down")
+				t.Error("got a connection taken down, want both left")
 			}
 		})
 	}
@@ -418,7 +418,7 @@ func TestLeaveSkipsLostConnection(t *testing.T) {
 	fake.Drop("eth0")
 	s.until("lost", leased(0))
 	if handed, err := s.Leave(t.Context()); err != nil || len(handed) > 0 || fake.Calls("Update2") > 0 {
-		t.Errorf("handed over %q, %v", handed, err)
+		t.Errorf("got %q handed over by %d calls, error %v, want none", handed, fake.Calls("Update2"), err)
 	}
 }
 
@@ -435,15 +435,15 @@ func TestEarlierConnectionIsHandedOverAgain(t *testing.T) {
 	handedOver(manager)
 	s := start(t, bus, Options{Owner: true})
 	if v := s.until("a lease", leased(1)); !v.Leases[0].Temporary {
-		t.Error("it was taken for somebody else's")
+		t.Error("got a lease of others, want a temporary one")
 	}
 	s.Settle("eth0")
 	if handed, err := s.Leave(t.Context()); err != nil || !slices.Equal(handed, []string{"eth0"}) {
-		t.Errorf("handed over %q, %v", handed, err)
+		t.Errorf("got %q handed over, error %v, want eth0 and no error", handed, err)
 	}
 	s.stop()
 	if n := manager.Calls("Delete") + manager.Calls("DeactivateConnection") + manager.Calls("AddAndActivateConnection2"); n > 0 || !manager.Has(connectionUUID("eth0")) {
-		t.Errorf("%d changes", n)
+		t.Errorf("got %d changes, profile left: %t, want 0 and true", n, manager.Has(connectionUUID("eth0")))
 	}
 }
 
@@ -459,11 +459,11 @@ func TestEarlierConnectionWithoutCarrierIsHandedOver(t *testing.T) {
 	manager.Drop("eth0")
 	s.until("lost", leased(0))
 	if handed, err := s.Leave(t.Context()); err != nil || !slices.Equal(handed, []string{"eth0"}) {
-		t.Errorf("handed over %q, %v", handed, err)
+		t.Errorf("got %q handed over, error %v, want eth0 and no error", handed, err)
 	}
 	s.stop()
 	if !manager.Has(connectionUUID("eth0")) {
-		t.Error("it was deleted")
+		t.Error("got the profile deleted, want it left")
 	}
 }
 
@@ -481,7 +481,7 @@ func TestReplacedEarlierConnectionIsRemoved(t *testing.T) {
 	s.until("a lease that is not ours", func(v lease.View) bool { return len(v.Leases) == 1 && !v.Leases[0].Temporary })
 	s.stop()
 	if manager.Has(connectionUUID("eth0")) || !manager.Has(other) || manager.Calls("DeactivateConnection") > 0 {
-		t.Error("the wrong profile is left")
+		t.Errorf("got our profile left: %t, the other one: %t, want only the other one, and %d connections taken down, want 0", manager.Has(connectionUUID("eth0")), manager.Has(other), manager.Calls("DeactivateConnection"))
 	}
 }
 
@@ -520,7 +520,7 @@ func TestUnkeptEarlierConnectionStays(t *testing.T) {
 			s.until("what comes after it", says("eth1", "not managed"))
 			s.stop()
 			if n := manager.Calls("Delete") + manager.Calls("DeactivateConnection") + manager.Calls("AddAndActivateConnection2") + manager.Calls("Update2"); n > 0 || !manager.Has(connectionUUID("eth0")) {
-				t.Errorf("%d changes", n)
+				t.Errorf("got %d changes, profile left: %t, want 0 and true", n, manager.Has(connectionUUID("eth0")))
 			}
 		})
 	}
@@ -539,7 +539,7 @@ func TestReplacedUnkeptEarlierConnectionIsRemoved(t *testing.T) {
 	s.until("a lease that is not ours", func(v lease.View) bool { return len(v.Leases) == 1 && !v.Leases[0].Temporary })
 	s.stop()
 	if manager.Has(connectionUUID("eth0")) {
-		t.Error("its profile is left")
+		t.Error("got its profile left, want it removed")
 	}
 }
 
@@ -564,7 +564,7 @@ func TestUnkeptIsTakenDownAfterRestart(t *testing.T) {
 			}
 			s.until("gone", says("eth0", "not connected"))
 			if manager.Has(connectionUUID("eth0")) {
-				t.Error("its profile is left")
+				t.Error("got its profile left, want it removed")
 			}
 		})
 	}
@@ -592,11 +592,11 @@ func TestLeaveOnlyKept(t *testing.T) {
 				s.until("both leases", leased(2))
 			}
 			if handed, err := s.Leave(t.Context()); err != nil || !slices.Equal(handed, []string{"eth0"}) {
-				t.Errorf("handed over %q, %v", handed, err)
+				t.Errorf("got %q handed over, error %v, want eth0 and no error", handed, err)
 			}
 			s.stop()
 			if n := manager.Calls("Update2"); n != 1 || !manager.Has(connectionUUID("eth0")) || manager.Has(connectionUUID("eth1")) == volatile {
-				t.Errorf("%d handed over, or the wrong one is left", n)
+				t.Errorf("got %d handed over, eth0 left: %t, eth1 left: %t, want 1, true, %t", n, manager.Has(connectionUUID("eth0")), manager.Has(connectionUUID("eth1")), !volatile)
 			}
 		})
 	}

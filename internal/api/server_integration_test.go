@@ -210,7 +210,7 @@ func TestIntrospectionMatchesDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	if document != policy.Interface {
-		t.Error("that is another document")
+		t.Errorf("got the document %s, want %s", document, policy.Interface)
 	}
 	var node introspect.Node
 	decoder := xml.NewDecoder(strings.NewReader(document))
@@ -241,7 +241,7 @@ func TestIntrospectionMatchesDocument(t *testing.T) {
 			var e dbus.Error
 			err := object.Call(iface.Name+"."+m.Name, 0).Err
 			if errors.As(err, &e) && strings.HasPrefix(e.Name, "org.freedesktop.DBus.Error.Unknown") {
-				t.Errorf("%s.%s: %v", iface.Name, m.Name, err)
+				t.Errorf("%s.%s: got the error %v, want none or another", iface.Name, m.Name, err)
 			}
 		}
 	}
@@ -270,7 +270,7 @@ func TestRefresh(t *testing.T) {
 	}
 	w.answer(func() ([]string, error) { return nil, nil })
 	if changed, err := Refresh(t.Context()); err != nil || len(changed) != 0 {
-		t.Errorf("%q, %v", changed, err)
+		t.Errorf("got %q, error %v, want nothing and no error", changed, err)
 	}
 }
 
@@ -315,7 +315,7 @@ func TestThousandCallsAreOneFetch(t *testing.T) {
 		var changed []string
 		<-call.Done
 		if err := call.Store(&changed); err != nil || len(changed) != 1 {
-			t.Fatalf("%q, %v", changed, err)
+			t.Fatalf("got %q, error %v, want one name and no error", changed, err)
 		}
 	}
 	if n := w.fetches.Load(); n != 1 {
@@ -373,7 +373,7 @@ func TestIdleServerEnds(t *testing.T) {
 		return []string{"late"}, nil
 	})
 	if changed, err := Refresh(t.Context()); err != nil || len(changed) != 1 {
-		t.Errorf("%q, %v", changed, err)
+		t.Errorf("got %q, error %v, want one name and no error", changed, err)
 	}
 	select {
 	case err := <-w.ended:
@@ -384,7 +384,7 @@ func TestIdleServerEnds(t *testing.T) {
 		t.Error("the server does not end")
 	}
 	if _, err := Refresh(t.Context()); err == nil {
-		t.Error("there is still a server")
+		t.Error("got an answer after the end, want an error")
 	}
 }
 
@@ -445,17 +445,17 @@ func TestServerFailsWithoutNameOrBus(t *testing.T) {
 	w := serve(t, time.Minute)
 	second := &Server{Log: w.Log, Look: w.look, Ready: func() {}, Leaving: func() {}, Idle: time.Minute}
 	if err := second.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "another process has it") {
-		t.Errorf("a second server: %v", err)
+		t.Errorf("a second server: got the error %v, want that another process has the name", err)
 	}
 	d.Stop()
 	if err := <-w.ended; err == nil || !strings.Contains(err.Error(), "was lost") {
-		t.Errorf("without a bus: %v", err)
+		t.Errorf("without a bus: got the error %v, want that it was lost", err)
 	}
 	if err := second.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "cannot connect to the system bus") {
-		t.Errorf("without a bus: %v", err)
+		t.Errorf("without a bus: got the error %v, want that it cannot connect", err)
 	}
 	if _, err := Refresh(t.Context()); err == nil || !strings.Contains(err.Error(), "cannot connect to the system bus") {
-		t.Errorf("without a bus: %v", err)
+		t.Errorf("without a bus: got the error %v, want that it cannot connect", err)
 	}
 }
 
@@ -481,14 +481,14 @@ func TestOtherUsersOnlyRead(t *testing.T) {
 		{propertiesIface + ".Get", "string:" + Interface, "string:VirtualRouter"},
 	} {
 		if out, err := asNobody(t, d, args...); err != nil || !strings.Contains(out, `"10.1.1.1"`) {
-			t.Errorf("%q: %v\n%s", args, err, out)
+			t.Errorf("%q: got the error %v, want none and 10.1.1.1 in\n%s", args, err, out)
 		}
 	}
 	if out, err := asNobody(t, d, "org.freedesktop.DBus.Introspectable.Introspect"); err != nil || !strings.Contains(out, "Refresh") {
-		t.Errorf("%v\n%s", err, out)
+		t.Errorf("got the error %v, want none and Refresh in\n%s", err, out)
 	}
 	if out, err := asNobody(t, d, "org.freedesktop.DBus.Peer.Ping"); err != nil {
-		t.Errorf("%v\n%s", err, out)
+		t.Errorf("got the error %v, want none\n%s", err, out)
 	}
 	for _, args := range [][]string{
 		{Interface + ".Refresh"},
@@ -496,15 +496,15 @@ func TestOtherUsersOnlyRead(t *testing.T) {
 		{"org.freedesktop.systemd1.Manager.Reload"},
 	} {
 		if out, err := asNobody(t, d, args...); err == nil {
-			t.Errorf("%q is allowed: %s", args, out)
+			t.Errorf("%q: got no error, want a refusal: %s", args, out)
 		}
 	}
 	if w.fetches.Load() != 0 {
-		t.Error("the virtual router was asked")
+		t.Errorf("got %d questions to the virtual router, want 0", w.fetches.Load())
 	}
 	out, err := asNobody(t, d, "--dest=org.freedesktop.DBus", "org.freedesktop.DBus.RequestName", "string:"+Name, "uint32:2") // replace
 	if err == nil {
-		t.Errorf("nobody has the name: %s", out)
+		t.Errorf("got the name as nobody, want a refusal: %s", out)
 	}
 }
 

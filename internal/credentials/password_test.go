@@ -14,13 +14,13 @@ func TestStorePassword(t *testing.T) {
 	applied := func(instance, password string, want bool) {
 		t.Helper()
 		if got, err := s.Applied(instance, password); got != want || err != nil {
-			t.Errorf("%q, %q: %t, %v", instance, password, got, err)
+			t.Errorf("%q, %q: got %t, error %v, want %t and none", instance, password, got, err, want)
 		}
 	}
 	has := func(instance string, want bool) {
 		t.Helper()
 		if got, err := s.HasPassword(instance); got != want || err != nil {
-			t.Errorf("%q: %t, %v", instance, got, err)
+			t.Errorf("%q: got %t, error %v, want %t and none", instance, got, err, want)
 		}
 	}
 	applied("vm", "fbq4GA", false)
@@ -38,11 +38,11 @@ func TestStorePassword(t *testing.T) {
 	first, err := os.ReadFile(path)
 	must(t, err)
 	if !regexp.MustCompile(`^{"instance-id":"vm","scrypt":"\$scrypt\$ln=15,r=8,p=1\$[^$"]{22}\$[^$"]{43}"}\n$`).Match(first) {
-		t.Errorf("%s", first)
+		t.Errorf("got the record %s, want one of vm, with scrypt", first)
 	}
 	must(t, s.RecordPassword("vm", "fbq4GA"))
 	if second, err := os.ReadFile(path); err != nil || string(second) == string(first) {
-		t.Errorf("the salt is the same: %s, %v", second, err)
+		t.Errorf("got the record %s, error %v, want another salt than in %s", second, err, first)
 	}
 	// The hash is the instance's, too: another cannot take it over.
 	write0(t, path, strings.Replace(string(first), `"vm"`, `"clone"`, 1))
@@ -72,7 +72,7 @@ func TestScryptHash(t *testing.T) {
 	} {
 		bad := strings.Replace(good, change[0], change[1], 1)
 		if err := h.UnmarshalText([]byte(bad)); bad == good || err == nil {
-			t.Errorf("%q is taken", bad)
+			t.Errorf("%q: got no error, want one", bad)
 		}
 	}
 }

@@ -451,7 +451,7 @@ var here = []struct {
 func TestMachineChecks(t *testing.T) {
 	all := healthy().examine(t, true)
 	if all.State() != OK {
-		t.Errorf("a healthy VM: %+v", all)
+		t.Errorf("a healthy VM: got %+v, want only %s", all, OK)
 	}
 	for _, tt := range here {
 		t.Run(tt.name, func(t *testing.T) {
@@ -505,10 +505,10 @@ func TestAdviceForDevicesWithoutLease(t *testing.T) {
 			s.view.Leases, s.view.Devices = nil, tt.devices
 			c := s.examine(t, true).named("NetworkManager.devices")
 			if c.State != Problem || c.Fix != tt.want {
-				t.Errorf("%+v", c)
+				t.Errorf("got %+v, want %s with the advice %q", c, Problem, tt.want)
 			}
 			if names := strings.Join(c.Items, "\n"); strings.Contains(names, "unmanaged-devices") != strings.HasPrefix(tt.want, "take that") {
-				t.Error(names)
+				t.Errorf("got the items %s, want unmanaged-devices in them: %t", names, strings.HasPrefix(tt.want, "take that"))
 			}
 		})
 	}
@@ -524,10 +524,10 @@ func TestConfigurationMistakesAreShown(t *testing.T) {
 		s.files["etc/nm-cloud-seed.conf"] = "[main]\nplatforms=cloudstack\n"
 		r := s.examine(t, false)
 		if c := r.Checks[0]; len(r.Checks) != 1 || c.State != Problem || !strings.Contains(strings.Join(c.Items, "\n"), `/etc/nm-cloud-seed.conf:2: unknown key "platforms"`) {
-			t.Errorf("root: %v: %+v", root, r.Checks)
+			t.Errorf("root %v: got %+v, want the unknown key as the only problem", root, r.Checks)
 		}
 		if s.asked > 0 {
-			t.Error("somebody was asked")
+			t.Errorf("got %d questions to others, want 0", s.asked)
 		}
 	}
 }
@@ -595,7 +595,7 @@ func TestMachineWithoutUnits(t *testing.T) {
 	root := write(t, s.files)
 	r := examineSystem(t.Context(), root, World{})
 	if len(r.Checks) != 2 || r.Checks[1].State != Problem || !strings.HasPrefix(r.Checks[1].Detail, "cannot read the units of /: ") {
-		t.Errorf("%+v", r)
+		t.Errorf("got %+v, want a second check that cannot read the units", r)
 	}
 }
 
@@ -663,18 +663,18 @@ func TestOrdinaryUserGetsNoFalseProblem(t *testing.T) {
 		"nm-cloud-seed.configuration": {State: Problem, Detail: "there are mistakes"},
 	} {
 		if c := got.named(name); c.State != want.State || c.Detail != want.Detail {
-			t.Errorf("%+v", c)
+			t.Errorf("got %+v, want %s: %s", c, want.State, want.Detail)
 		}
 	}
 	delete(s.files, "etc/cloud/cloud-init.disabled")
 	s.view = healthy().view
 	if c := s.examine(t, true).named("this-boot.service"); c.State != Problem || c.Detail != "cannot write the seed: permission denied" {
-		t.Errorf("%+v", c)
+		t.Errorf("got %+v, want the failure as a problem", c)
 	}
 	s.files["etc/nm-cloud-seed.conf"] = "[main]\n"
 	s.modes["run/cloud-init/status.json"] = 0
 	if c := s.examine(t, true).named("this-boot.cloud-init"); c.State != Skipped || c.Detail != "only root can tell, who may read /run/cloud-init/status.json" || c.Fix != sudo {
-		t.Errorf("%+v", c)
+		t.Errorf("got %+v, want it skipped, with %s", c, sudo)
 	}
 
 	// And where it is not to be seen that this is CloudStack.
@@ -683,7 +683,7 @@ func TestOrdinaryUserGetsNoFalseProblem(t *testing.T) {
 	if c := got.Checks[0]; len(got.Checks) != 1 || c.State != Info || !cmp.Equal(c.Items, []string{
 		"cannot read configuration: /etc/nm-cloud-seed.conf.d/1.conf: permission denied: only root can tell what it says", hidden[0] + ": only root can tell what it says",
 	}) {
-		t.Errorf("%+v", got.Checks)
+		t.Errorf("got %+v, want one note with what only root can tell", got.Checks)
 	}
 }
 
@@ -729,6 +729,6 @@ func TestHostileMachine(t *testing.T) {
 		t.Fatal(err)
 	}
 	if out := b.String(); strings.ContainsAny(out, "\x1b\u202e") || !strings.Contains(out, "?[31mred") {
-		t.Error(out)
+		t.Errorf("got this, want no control characters, and ?[31mred:\n%s", out)
 	}
 }

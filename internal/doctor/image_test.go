@@ -126,7 +126,7 @@ func changed(from, to Report) []Check {
 func TestImage(t *testing.T) {
 	all := look(t, good())
 	if all.State() != Info { // dbus.service is not held
-		t.Errorf("a good image: %+v", all)
+		t.Errorf("a good image: got %+v, want no more than %s", all, Info)
 	}
 	for _, tt := range cases {
 		t.Run(tt.name, func(t *testing.T) {
@@ -154,7 +154,7 @@ func TestEarlyOrderingResolvesDeadlock(t *testing.T) {
 		{Name: "ordering.plan", State: OK, Detail: "ordering=early"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 
@@ -166,7 +166,7 @@ func TestPlannedCycleIsReported(t *testing.T) {
 	}
 	defer done()
 	if c := i.generator(); c.State != OK {
-		t.Errorf("as it is: %+v", c)
+		t.Errorf("as it is: got %+v, want %s", c, OK)
 	}
 	files := good()
 	files[unitDir+"app.service"] = "[Unit]\nAfter=multi-user.target\nBefore=multi-user.target\n[Service]\nExecStart=/x\n"
@@ -181,7 +181,7 @@ func TestPlannedCycleIsReported(t *testing.T) {
 		Fix: "set ordering=early in " + i.root + "/etc/nm-cloud-seed.conf, and report this defect",
 	}
 	if diff := cmp.Diff(want, i.generator()); diff != "" {
-		t.Error(diff)
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 
@@ -247,6 +247,6 @@ func TestHostileImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if out := b.String(); strings.Contains(out, "SECRET") || strings.ContainsAny(out, "\x1b\u202e") || !strings.Contains(out, "?[31mred") {
-		t.Error(out)
+		t.Errorf("got this, want no control characters, no SECRET, and ?[31mred:\n%s", out)
 	}
 }

@@ -133,7 +133,7 @@ func (s *scene) examine(t *testing.T, generated bool) Report {
 		Routers: func(_ context.Context, _ lease.View, o cloudstack.Options) []cloudstack.Finding {
 			s.asked++
 			if s.root && o.UUID != id && strings.Contains(s.files["sys/class/dmi/id/product_name"], "KVM") {
-				t.Errorf("the machine's UUID is %q", o.UUID)
+				t.Errorf("the machine's UUID: got %q, want %q", o.UUID, id)
 			}
 			return s.routers
 		},
@@ -286,7 +286,7 @@ func TestMachineReports(t *testing.T) {
 			}
 			golden(t, "testdata/here/"+strings.ReplaceAll(name, " ", "-")+".txt", text.String())
 			if name == "not CloudStack" && s.asked > 0 {
-				t.Errorf("somebody was asked %d times", s.asked)
+				t.Errorf("got %d questions to others, want 0", s.asked)
 			}
 		})
 	}

@@ -89,10 +89,10 @@ func TestPrintAlignsColouredColumns(t *testing.T) {
 1 warning: b.long-name
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" {
-		t.Error(diff)
+		t.Errorf("-want +got:\n%s", diff)
 	}
 	if err := r.Print(failing{}, 0, plain); !errors.Is(err, errFailing) {
-		t.Errorf("error %v", err)
+		t.Errorf("got the error %v, want %v", err, errFailing)
 	}
 }
 
@@ -123,10 +123,10 @@ problem    name  one two three four five
 1 problem: a.name
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" {
-		t.Error(diff)
+		t.Errorf("-want +got:\n%s", diff)
 	}
 	b.Reset()
 	if err := r.Print(&b, 30, plain); err != nil || !strings.Contains(b.String(), "one two three four five six seven\n") {
-		t.Errorf("%v, a narrow terminal:\n%s", err, b.String())
+		t.Errorf("a narrow terminal: got error %v and this, want unbroken lines:\n%s", err, b.String())
 	}
 }
