@@ -23,18 +23,20 @@ type bus struct {
 	conn    *dbus.Conn
 	signals chan *dbus.Signal // closed when the connection is lost
 	named   dbus.Sequence     // of the answer about NetworkManager's owner
+	limit   time.Duration     // of one call
 }
 
 // dialer connects to a bus: dbus.ConnectSystemBus, which means
 // DBUS_SYSTEM_BUS_ADDRESS or the standard socket.
 type dialer func(...dbus.ConnOption) (*dbus.Conn, error)
 
-// connect dials the bus and follows the owner of NetworkManager's name.
-func connect(ctx context.Context, dial dialer) (*bus, error) {
+// connect dials the bus and follows the owner of NetworkManager's name. The limit
+// bounds the handshake and each call.
+func connect(ctx context.Context, dial dialer, limit time.Duration) (*bus, error) {
 	// Only the handshake hangs on the caller's context: at the end the
 	// connection must still carry the goodbye to our activations.
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	handshake, done := context.WithTimeout(ctx, callTimeout)
+	handshake, done := context.WithTimeout(ctx, limit)
 	defer done()
 	stop := context.AfterFunc(handshake, cancel)
 	conn, err := dial(dbus.WithContext(life), dbus.WithSignalHandler(dbus.NewSequentialSignalHandler()))
@@ -45,7 +47,7 @@ func connect(ctx context.Context, dial dialer) (*bus, error) {
 		cancel()
 		return nil, fmt.Errorf("cannot connect to the system bus: %w", err)
 	}
-	b := &bus{conn: conn, signals: make(chan *dbus.Signal, 64)}
+	b := &bus{conn: conn, signals: make(chan *dbus.Signal, 64), limit: limit}
 	conn.Signal(b.signals)
 	err = b.match(ctx,
 		dbus.WithMatchSender("org.freedesktop.DBus"), dbus.WithMatchInterface("org.freedesktop.DBus"),
@@ -62,7 +64,7 @@ func connect(ctx context.Context, dial dialer) (*bus, error) {
 }
 
 func (b *bus) match(ctx context.Context, options ...dbus.MatchOption) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, b.limit)
 	defer cancel()
 	return b.conn.AddMatchSignalContext(ctx, options...)
 }
@@ -71,7 +73,7 @@ func (b *bus) match(ctx context.Context, options ...dbus.MatchOption) error {
 // unique name of its owner, so that they never start it by bus activation and
 // never reach its successor with the object paths of its predecessor.
 func (b *bus) call(ctx context.Context, dest string, path dbus.ObjectPath, method string, args []any, results ...any) (dbus.Sequence, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, b.limit)
 	defer cancel()
 	call := b.conn.Object(dest, path).CallWithContext(ctx, method, dbus.FlagNoAutoStart, args...)
 	if call.Err != nil {

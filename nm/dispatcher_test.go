@@ -46,7 +46,7 @@ func TestDispatched(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got, ok := Dispatched(test.args, test.environ)
 			if ok != test.ok {
-				t.Errorf("ok is %t", ok)
+				t.Errorf("got ok %t, want %t", ok, !ok)
 			}
 			if diff := cmp.Diff(test.want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b }), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" && ok {
 				t.Errorf("(-want +got):\n%s", diff)

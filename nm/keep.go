@@ -25,13 +25,13 @@ const keepFlags = uint32(0x1 | 0x40)
 // connection stays as it is until it is next activated: no address and no route is
 // lost. It returns the devices that were seen to, also beside an error.
 func Keep(ctx context.Context, devices ...string) (kept []string, err error) {
-	return keep(ctx, dbus.ConnectSystemBus, devices)
+	return keep(ctx, dbus.ConnectSystemBus, callTimeout, devices)
 }
 
-func keep(ctx context.Context, dial dialer, names []string) (kept []string, err error) {
+func keep(ctx context.Context, dial dialer, perCall time.Duration, names []string) (kept []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, keepLimit)
 	defer cancel()
-	b, err := connect(ctx, dial)
+	b, err := connect(ctx, dial, perCall)
 	if err != nil {
 		return nil, err
 	}

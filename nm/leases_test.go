@@ -62,7 +62,7 @@ func TestForgetLeasesHostile(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
 	if err := ForgetLeases(root); err != nil {
-		t.Errorf("NetworkManager has never run: %v", err)
+		t.Errorf("NetworkManager has never run: got the error %v, want none", err)
 	}
 	ours := func(device string) string { return "internal-" + connectionUUID(device) + "-" + device + ".lease" }
 	put(t, root, "theirs")

@@ -20,13 +20,13 @@ const lookLimit = 5 * time.Second
 // Not to be on the bus is no error: then the view is not Running. If it is and there
 // is an error, NetworkManager does not answer.
 func Look(ctx context.Context) (view lease.View, version string, err error) {
-	return look(ctx, dbus.ConnectSystemBus)
+	return look(ctx, dbus.ConnectSystemBus, callTimeout)
 }
 
-func look(ctx context.Context, dial dialer) (view lease.View, version string, err error) {
+func look(ctx context.Context, dial dialer, perCall time.Duration) (view lease.View, version string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
-	b, err := connect(ctx, dial)
+	b, err := connect(ctx, dial, perCall)
 	if err != nil {
 		return view, "", err
 	}

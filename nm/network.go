@@ -25,6 +25,7 @@ type Network struct {
 	owner   bool
 	patient bool
 	dial    dialer
+	limits  limits
 	views   chan lease.View
 	last    lease.View
 	settled chan struct{} // closed by Settle, after keep was set
@@ -35,6 +36,15 @@ type Network struct {
 	// inherited are the devices, by name, with a connection that an earlier run
 	// handed over and that we have adopted. It is not ours to take down.
 	inherited map[string]bool
+}
+
+// limits are the durations that a Network goes by. Tests change them, so that
+// only what they are about ends a wait.
+type limits struct {
+	call    time.Duration   // of the handshake with the bus, and of one call
+	answer  time.Duration   // see answerTimeout
+	release time.Duration   // see releaseTimeout
+	reask   []time.Duration // see reask
 }
 
 // Options are the choices of a Network.
@@ -52,7 +62,8 @@ type Options struct {
 // New makes a Network that does nothing yet.
 func New(options Options) *Network {
 	return &Network{log: options.Log, owner: options.Owner, patient: options.Patient, dial: dbus.ConnectSystemBus,
-		views: make(chan lease.View, 1), settled: make(chan struct{}),
+		limits: limits{call: callTimeout, answer: answerTimeout, release: releaseTimeout, reask: reask},
+		views:  make(chan lease.View, 1), settled: make(chan struct{}),
 		leaving: make(chan struct{}), handed: make(chan []string, 1), inherited: map[string]bool{}}
 }
 
@@ -122,7 +133,7 @@ func (n *Network) Run(ctx context.Context) {
 
 // connection lives as long as one connection to the bus.
 func (n *Network) connection(ctx context.Context) error {
-	b, err := connect(ctx, n.dial)
+	b, err := connect(ctx, n.dial, n.limits.call)
 	if err != nil {
 		return err
 	}

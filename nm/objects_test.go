@@ -41,7 +41,7 @@ func TestApply(t *testing.T) {
 	apply := func(s *dbus.Signal, seconds int, want bool) {
 		t.Helper()
 		if got := o.apply(s, start.Add(time.Duration(seconds)*time.Second)); got != want {
-			t.Errorf("apply(%v) = %v", s, got)
+			t.Errorf("apply(%v): got %v, want %v", s, got, want)
 		}
 	}
 	apply(changed(eth0, gnm.DeviceInterface, properties{"Interface": dbus.MakeVariant("eth0")}), 1, true)

@@ -57,7 +57,7 @@ func TestAddresses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(test.want, addresses(test.text), same); diff != "" {
-				t.Error(diff)
+				t.Errorf("-want +got:\n%s", diff)
 			}
 		})
 	}
@@ -174,7 +174,7 @@ func TestFromOptions(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got, ok := fromOptions(test.options)
 			if diff := cmp.Diff(test.want, got, same); diff != "" || ok != got.Address.IsValid() {
-				t.Errorf("%v, %s", ok, diff)
+				t.Errorf("got ok %v, want it with a valid address; -want +got:\n%s", ok, diff)
 			}
 		})
 	}
@@ -240,7 +240,7 @@ func TestFromStatic(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got, ok := fromStatic(test.config)
 			if diff := cmp.Diff(test.want, got, same); diff != "" || ok != got.Address.IsValid() {
-				t.Errorf("%v, %s", ok, diff)
+				t.Errorf("got ok %v, want it with a valid address; -want +got:\n%s", ok, diff)
 			}
 		})
 	}
@@ -250,7 +250,7 @@ func TestFromStatic(t *testing.T) {
 		}
 		return all
 	}()...)); len(got) != maxAddresses {
-		t.Errorf("%d addresses of one device", len(got))
+		t.Errorf("got %d addresses of one device, want %d", len(got), maxAddresses)
 	}
 }
 

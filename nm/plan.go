@@ -72,6 +72,7 @@ type world struct {
 	index    func(name string) int // kernel interface index by name
 	owner    bool                  // see Options.Owner
 	patient  bool                  // see Options.Patient
+	reask    []time.Duration       // see reask
 	settled  bool                  // change nothing any more, but
 	keep     map[string]bool       // what these devices have, by name
 }
@@ -283,10 +284,10 @@ func (w *world) lookDisconnected(p *plan, d device, now time.Time, say func(leas
 func (w *world) lookUnanswered(p *plan, mine *activation, d device, now time.Time) {
 	asked := w.asked[d.path]
 	others := func(profile dbus.ObjectPath) bool { return profile != mine.profile }
-	if w.settled || mine.adopted || mine.again || asked >= len(reask) || d.state != gnm.NmDeviceStateIpConfig || slices.ContainsFunc(d.profiles, others) {
+	if w.settled || mine.adopted || mine.again || asked >= len(w.reask) || d.state != gnm.NmDeviceStateIpConfig || slices.ContainsFunc(d.profiles, others) {
 		return
 	}
-	if due := w.objects.since[d.path].Add(reask[asked]); now.Before(due) {
+	if due := w.objects.since[d.path].Add(w.reask[asked]); now.Before(due) {
 		p.wakeAt(due)
 	} else if len(d.options) == 0 {
 		p.again = append(p.again, d.path)

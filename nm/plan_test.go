@@ -113,7 +113,7 @@ func TestDecide(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := world1(test.parts...).decide(now)
 			if len(p.view.Devices) != 1 || len(p.view.Leases) > 1 || !p.view.Running {
-				t.Fatalf("%+v", p)
+				t.Fatalf("got %+v, want one device, at most one lease, running", p)
 			}
 			got := outcome{State: p.view.Devices[0].State, Detail: p.view.Devices[0].Detail, Lease: none, Activate: len(p.activate) == 1, Again: len(p.again) == 1}
 			if strings.Contains(got.Detail, test.want.Detail) {
@@ -126,11 +126,11 @@ func TestDecide(t *testing.T) {
 				got.Wake = p.wake.Sub(now)
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
-				t.Error(diff)
+				t.Errorf("-want +got:\n%s", diff)
 			}
 			for _, path := range append(p.activate, p.again...) {
 				if path != eth0 {
-					t.Errorf("acts on %s", path)
+					t.Errorf("got an action on %s, want it on %s", path, eth0)
 				}
 			}
 		})
@@ -147,7 +147,7 @@ func TestDecideStatic(t *testing.T) {
 		Routers: addrs("10.9.9.1"), DNS: addrs("10.9.9.3"), Domain: "a.example",
 	}}
 	if diff := cmp.Diff(want, p.view.Leases, same); diff != "" {
-		t.Error(diff)
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 
@@ -171,16 +171,16 @@ func TestDecideSeveral(t *testing.T) {
 		devices = append(devices, d.Name)
 	}
 	if diff := cmp.Diff([]string{"eth0", "eth2"}, leases); diff != "" {
-		t.Error(diff)
+		t.Errorf("-want +got:\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{"eth0", "eth1", "eth2", "eth3"}, devices); diff != "" {
-		t.Error(diff)
+		t.Errorf("-want +got:\n%s", diff)
 	}
 	if wake := p.wake.Sub(now); wake != 700*time.Millisecond || len(p.activate)+len(p.again) != 0 {
-		t.Errorf("wakes after %s: %+v", wake, p)
+		t.Errorf("got a wake-up after %s, want it after 700ms and no action: %+v", wake, p)
 	}
 	if diff := cmp.Diff(p, w.decide(now), same, cmp.AllowUnexported(plan{})); diff != "" {
-		t.Errorf("the same world, another plan: %s", diff)
+		t.Errorf("got another plan of the same world, want the same: %s", diff)
 	}
 }
 

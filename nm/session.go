@@ -38,6 +38,7 @@ func (n *Network) session(ctx context.Context, b *bus, owner string) (next strin
 		index:    interfaceIndex,
 		owner:    n.owner,
 		patient:  n.patient,
+		reask:    n.limits.reask,
 	}}
 	defer func() {
 		if ctx.Err() != nil {
@@ -133,7 +134,7 @@ func (s *session) act(ctx context.Context, p plan) (acted bool, err error) {
 		// them: a VM had better keep its network.
 		// Nor does the end of the run cut this short: only the answer tells what
 		// there is to take down.
-		longer, cancel := outlast(ctx, answerTime)
+		longer, cancel := outlast(ctx, s.limits.answer)
 		profile, active, err := s.bus.activate(longer, s.name, path, temporary(d.name, id), !s.owner)
 		cancel()
 		if fatal(err) {
@@ -163,9 +164,13 @@ func (s *session) act(ctx context.Context, p plan) (acted bool, err error) {
 	return len(p.activate)+len(p.again) > 0, nil
 }
 
-// answerTime is plenty for NetworkManager's answer to an activation, and little
+// answerTimeout is plenty for NetworkManager's answer to an activation, and little
 // for the end of a run.
-const answerTime = time.Second
+const answerTimeout = time.Second
+
+// releaseTimeout bounds how long the end of a run waits until NetworkManager has
+// taken the temporary connections down.
+const releaseTimeout = 2 * time.Second
 
 // outlast is a context that ends some time after another.
 func outlast(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
@@ -291,7 +296,7 @@ func (s *session) removeLeftovers(ctx context.Context) error {
 // deleted their profiles. What an earlier run has handed over is the VM's
 // network and stays, unless another profile has taken its place.
 func (s *session) release(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.limits.release)
 	defer cancel()
 	var ours []dbus.ObjectPath
 	for path, mine := range s.world.mine {

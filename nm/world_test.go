@@ -22,6 +22,7 @@ func world1(parts ...part) *world {
 		mine:    map[dbus.ObjectPath]*activation{}, asked: map[dbus.ObjectPath]int{}, refused: map[dbus.ObjectPath]refusal{},
 		index:    func(name string) int { return strings.Index("0123456789", strings.TrimPrefix(name, "eth")) + 1 },
 		leftover: map[dbus.ObjectPath]bool{},
+		reask:    reask,
 	}
 	for _, p := range parts {
 		p(w)

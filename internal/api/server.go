@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,8 @@ type Server struct {
 	Leaving func()
 	// Idle is after how long without a call the server ends, if nothing goes on.
 	Idle time.Duration
+
+	calm time.Duration // of tests, instead of the constant
 }
 
 // Error is an error with a name on the bus: org.nmcloudseed1.Error.NAME.
@@ -61,7 +64,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("cannot connect to the system bus: %w", err)
 	}
 	defer conn.Close()
-	shared := &sharing{life: ctx, fetch: s.Refresh}
+	shared := &sharing{life: ctx, fetch: s.Refresh, calm: cmp.Or(s.calm, calm)}
 	object := &object{Server: s, conn: conn, calls: calls, sharing: shared}
 	if err := object.export(); err != nil {
 		return fmt.Errorf("cannot serve %s: %w", Name, err)

@@ -16,6 +16,7 @@ const calm = 2 * time.Second
 type sharing struct {
 	life  context.Context // of the server
 	fetch func(context.Context) ([]string, error)
+	calm  time.Duration // see calm
 
 	mu    sync.Mutex
 	last  *fetched // that goes on, or has ended
@@ -33,7 +34,7 @@ type fetched struct {
 func (s *sharing) answer() ([]string, error) {
 	s.mu.Lock()
 	f := s.last
-	if f == nil || f.ended() && time.Since(f.end) >= calm {
+	if f == nil || f.ended() && time.Since(f.end) >= s.calm {
 		f = s.start()
 	}
 	s.mu.Unlock()
@@ -47,7 +48,7 @@ func (s *sharing) tell() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch f := s.last; {
-	case f == nil || f.ended() && time.Since(f.end) >= calm:
+	case f == nil || f.ended() && time.Since(f.end) >= s.calm:
 		s.start()
 	case !s.again:
 		s.again = true
@@ -60,7 +61,7 @@ func (s *sharing) startAfter(f *fetched) {
 	<-f.done
 	select {
 	case <-s.life.Done():
-	case <-time.After(time.Until(f.end.Add(calm))):
+	case <-time.After(time.Until(f.end.Add(s.calm))):
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,7 +86,7 @@ func (s *sharing) start() *fetched {
 		defer s.mu.Unlock()
 		f.changed, f.err, f.end = changed, err, time.Now()
 		if refused := new(Error); errors.As(err, &refused) { // nobody was asked
-			f.end = f.end.Add(-calm)
+			f.end = f.end.Add(-s.calm)
 		}
 		close(f.done)
 	}()

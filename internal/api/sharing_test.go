@@ -15,7 +15,7 @@ import (
 func counter(t *testing.T) (s *sharing, count func() int) {
 	var mu sync.Mutex
 	n := 0
-	s = &sharing{life: t.Context(), fetch: func(ctx context.Context) ([]string, error) {
+	s = &sharing{life: t.Context(), calm: calm, fetch: func(ctx context.Context) ([]string, error) {
 		mu.Lock()
 		n++
 		mu.Unlock()
@@ -41,26 +41,26 @@ func TestStormIsOneFetch(t *testing.T) {
 			all.Go(func() {
 				time.Sleep(time.Duration(i) * time.Millisecond)
 				if changed, err := s.answer(); err != nil || len(changed) != 1 {
-					t.Errorf("%q, %v", changed, err)
+					t.Errorf("got %q, error %v, want one name and no error", changed, err)
 				}
 			})
 		}
 		all.Wait()
 		if count() != 1 || s.busy() {
-			t.Errorf("%d fetches; busy: %t", count(), s.busy())
+			t.Errorf("got %d fetches, busy: %t, want 1 and false", count(), s.busy())
 		}
 		if _, err := s.answer(); err != nil || count() != 1 { // in the calm
-			t.Errorf("%d fetches, %v", count(), err)
+			t.Errorf("in the calm: got %d fetches, error %v, want 1 and none", count(), err)
 		}
 		time.Sleep(calm)
 		if _, err := s.answer(); err != nil || count() != 2 {
-			t.Errorf("after the calm: %d fetches, %v", count(), err)
+			t.Errorf("after the calm: got %d fetches, error %v, want 2 and none", count(), err)
 		}
 	})
 }
 
 // A storm that does not end is one fetch each three seconds, here.
-func TestEndlessStorm(t *testing.T) {
+func TestEndlessStormFetchesEachThreeSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, count := counter(t)
 		for range 3000 { // half a minute
@@ -68,7 +68,7 @@ func TestEndlessStorm(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 		if n := count(); n < 10 || n > 11 {
-			t.Errorf("%d fetches", n)
+			t.Errorf("got %d fetches, want 10 or 11", n)
 		}
 		time.Sleep(10 * time.Second)
 		if s.busy() {
@@ -78,7 +78,7 @@ func TestEndlessStorm(t *testing.T) {
 }
 
 // Who does not wait for an answer has a reason that no fetch before knew of.
-func TestToldInTheCalm(t *testing.T) {
+func TestTellAfterFetchFetchesOnceMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, count := counter(t)
 		if _, err := s.answer(); err != nil {
@@ -88,22 +88,22 @@ func TestToldInTheCalm(t *testing.T) {
 			s.tell()
 		}
 		if count() != 1 || !s.busy() {
-			t.Errorf("at once: %d fetches, busy: %t", count(), s.busy())
+			t.Errorf("at once: got %d fetches, busy: %t, want 1 and true", count(), s.busy())
 		}
 		time.Sleep(calm + time.Millisecond)
 		synctest.Wait()
 		if count() != 2 || !s.busy() {
-			t.Errorf("after the calm: %d fetches, busy: %t", count(), s.busy())
+			t.Errorf("after the calm: got %d fetches, busy: %t, want 2 and true", count(), s.busy())
 		}
 		time.Sleep(calm + time.Second)
 		if count() != 2 || s.busy() {
-			t.Errorf("in the end: %d fetches, busy: %t", count(), s.busy())
+			t.Errorf("in the end: got %d fetches, busy: %t, want 2 and false", count(), s.busy())
 		}
 	})
 }
 
 // A fetch that goes on may not know of the reason, either.
-func TestToldMeanwhile(t *testing.T) {
+func TestTellDuringFetchFetchesOnceMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, count := counter(t)
 		s.tell()
@@ -113,11 +113,11 @@ func TestToldMeanwhile(t *testing.T) {
 		}
 		time.Sleep(time.Second + calm - time.Millisecond)
 		if count() != 1 || !s.busy() {
-			t.Errorf("before the calm is over: %d fetches, busy: %t", count(), s.busy())
+			t.Errorf("before the calm is over: got %d fetches, busy: %t, want 1 and true", count(), s.busy())
 		}
 		time.Sleep(2 * time.Second)
 		if count() != 2 || s.busy() {
-			t.Errorf("in the end: %d fetches, busy: %t", count(), s.busy())
+			t.Errorf("in the end: got %d fetches, busy: %t, want 2 and false", count(), s.busy())
 		}
 	})
 }
@@ -129,17 +129,17 @@ func TestRefusalIsNotShared(t *testing.T) {
 		fetch := s.fetch
 		s.fetch = func(context.Context) ([]string, error) { return nil, &Error{"Busy", errors.New("busy")} }
 		if _, err := s.answer(); err == nil {
-			t.Error("no error")
+			t.Error("got no error, want the refusal")
 		}
 		s.fetch = fetch
 		if _, err := s.answer(); err != nil || count() != 1 {
-			t.Errorf("%d fetches, %v", count(), err)
+			t.Errorf("got %d fetches, error %v, want 1 and none", count(), err)
 		}
 	})
 }
 
 // A failure is an answer, too, and the end of the server is one.
-func TestSharedFailure(t *testing.T) {
+func TestFailureIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		life, stop := context.WithCancel(t.Context())
 		s, _ := counter(t)
@@ -148,7 +148,7 @@ func TestSharedFailure(t *testing.T) {
 		for range 10 {
 			all.Go(func() {
 				if _, err := s.answer(); !errors.Is(err, context.Canceled) {
-					t.Errorf("error %v", err)
+					t.Errorf("got the error %v, want %v", err, context.Canceled)
 				}
 			})
 		}
@@ -159,7 +159,7 @@ func TestSharedFailure(t *testing.T) {
 }
 
 // A Refresh that wants no answer is heard all the same before the server ends.
-func TestOpenCalls(t *testing.T) {
+func TestCallsWithoutAnswerAreOpen(t *testing.T) {
 	call := func(member string, flags dbus.Flags) *dbus.Message {
 		return &dbus.Message{Type: dbus.TypeMethodCall, Flags: flags, Headers: map[dbus.HeaderField]dbus.Variant{
 			dbus.FieldMember: dbus.MakeVariant(member), dbus.FieldSender: dbus.MakeVariant(":1.1"),
@@ -177,11 +177,11 @@ func TestOpenCalls(t *testing.T) {
 			c := newCalls()
 			c.in(test.call)
 			if _, answered := c.quiet(); answered == test.open {
-				t.Errorf("all have been heard: %t", answered)
+				t.Errorf("got all heard: %t, want %t", answered, !test.open)
 			}
 			c.end(idOf(test.call))
 			if _, answered := c.quiet(); !answered {
-				t.Error("still open")
+				t.Error("got an open call after its end, want none")
 			}
 		})
 	}

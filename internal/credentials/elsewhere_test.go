@@ -30,6 +30,6 @@ func TestElsewhere(t *testing.T) {
 		}
 	}
 	if got := Elsewhere(fstest.MapFS{}); got != "" {
-		t.Error(got)
+		t.Errorf("without files: got %q, want nothing", got)
 	}
 }

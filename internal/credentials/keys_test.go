@@ -102,7 +102,7 @@ func TestParseKeys(t *testing.T) {
 			}
 			if tt.count != 0 {
 				if len(got) != tt.count {
-					t.Errorf("%d keys", len(got))
+					t.Errorf("got %d keys, want %d", len(got), tt.count)
 				}
 			} else if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("keys (-want +got):\n%s", diff)
@@ -111,13 +111,13 @@ func TestParseKeys(t *testing.T) {
 	}
 }
 
-func TestKeys(t *testing.T) {
+func TestKeysMethods(t *testing.T) {
 	both := Keys{oldKey, otherKey}
 	if got := both.Without(Keys{otherKey, newKey}); !slices.Equal(got, Keys{oldKey}) || len(both) != 2 || both[1] != otherKey {
-		t.Errorf("%v, of %v", got, both)
+		t.Errorf("got %v of %v, want %v, and the latter as it was", got, both, Keys{oldKey})
 	}
 	if !both.Contains(oldKey) || both.Contains(newKey) || Keys(nil).Contains(oldKey) {
-		t.Error("contains")
+		t.Errorf("Contains: got %t, %t, %t, want true, false, false", both.Contains(oldKey), both.Contains(newKey), Keys(nil).Contains(oldKey))
 	}
 	// Made with ssh-keygen, which says the same of it with -l.
 	known, _ := keyOf("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB8KFZoZym1ZiLA0Jv+afy0RWslNuzrsjAF7rEd3gqEb example")
@@ -125,7 +125,7 @@ func TestKeys(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	if got := known.Base64(); got != "AAAAC3NzaC1lZDI1NTE5AAAAIB8KFZoZym1ZiLA0Jv+afy0RWslNuzrsjAF7rEd3gqEb" {
-		t.Error(got)
+		t.Errorf("got %s, want the key's second field", got)
 	}
 }
 
@@ -142,7 +142,7 @@ func FuzzParseKeys(f *testing.F) {
 		must(t, err)
 		var again Keys
 		if err := json.Unmarshal(data, &again); err != nil || !slices.Equal(keys, again) {
-			t.Errorf("%q became %q, %v", keys, again, err)
+			t.Errorf("got %q, error %v, want %q", again, err, keys)
 		}
 		for _, key := range keys {
 			if alone, ok := keyOf("restrict " + string(key) + " x"); !ok || alone != key {

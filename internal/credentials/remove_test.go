@@ -60,10 +60,10 @@ func TestRemove(t *testing.T) {
 			}
 			removed, err := Remove(home, Keys{oldKey}, present)
 			if tt.notApplied != errors.Is(err, ErrNotApplied) || !tt.notApplied && err != nil {
-				t.Errorf("error %v", err)
+				t.Errorf("got the error %v, want ErrNotApplied: %t", err, tt.notApplied)
 			}
 			if want := (Keys{oldKey}); tt.removed && !slices.Equal(removed, want) || !tt.removed && removed != nil {
-				t.Errorf("removed %v", removed)
+				t.Errorf("got %v removed, want the old key: %t", removed, tt.removed)
 			}
 			if diff := cmp.Diff(tt.want, sshFiles(t, home)); diff != "" {
 				t.Errorf("files (-want +got):\n%s", diff)
@@ -104,13 +104,13 @@ func TestRemoveKeepsMode(t *testing.T) {
 		syscall.Umask(umask)
 		must(t, err)
 		if info, err := os.Stat(path); err != nil || info.Mode() != mode {
-			t.Errorf("%v: %v, %v", mode, info, err)
+			t.Errorf("got %v, error %v, want mode %v", info, err, mode)
 		}
 	}
 }
 
 // A file that needs no change is not touched at all.
-func TestRemoveNothing(t *testing.T) {
+func TestRemoveDoesNotTouchUnchangedFile(t *testing.T) {
 	home := t.TempDir()
 	path := filepath.Join(home, ".ssh/authorized_keys")
 	write0(t, path, after)
@@ -124,7 +124,7 @@ func TestRemoveNothing(t *testing.T) {
 	is, err := os.Stat(path)
 	must(t, err)
 	if !os.SameFile(was, is) || !is.ModTime().Equal(was.ModTime()) {
-		t.Error("it was written")
+		t.Errorf("got a file of %v, want the same one of %v", is.ModTime(), was.ModTime())
 	}
 }
 
@@ -134,7 +134,7 @@ func TestRemoveHostileFile(t *testing.T) {
 	hostile(t, filepath.Join(home, ".ssh/authorized_keys"), func(t *testing.T) {
 		removed, err := Remove(home, Keys{oldKey}, Keys{newKey})
 		if removed != nil || err == nil || !strings.HasPrefix(err.Error(), "cannot remove SSH keys from "+home+"/.ssh/authorized_keys: it is ") {
-			t.Errorf("%v, %v", removed, err)
+			t.Errorf("got %v removed, error %v, want none, and an error that says what it is", removed, err)
 		}
 	})
 }
@@ -151,7 +151,7 @@ func TestRemoveHostileDirectory(t *testing.T) {
 		must(t, os.RemoveAll(path))
 		must(t, put(path))
 		if _, err := Remove(home, Keys{oldKey}, Keys{newKey}); err == nil || err.Error() != "cannot open "+path+": not a directory, or a symbolic link" {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got the error %v, want that it is no directory, or a link", name, err)
 		}
 	}
 	checkText(t, filepath.Join(outside, "authorized_keys"), before)
@@ -176,7 +176,7 @@ func checkText(t *testing.T, path, want string) {
 }
 
 // What was changed meanwhile is not overwritten.
-func TestRemoveChanged(t *testing.T) {
+func TestRemoveRefusesChangedFile(t *testing.T) {
 	home := t.TempDir()
 	path := filepath.Join(home, ".ssh/authorized_keys")
 	write0(t, path, before)
@@ -188,7 +188,7 @@ func TestRemoveChanged(t *testing.T) {
 	must(t, err)
 	write0(t, path, before+string(otherKey)+"\n")
 	if err := f.replace([]byte(after)); !errors.Is(err, errChanged) {
-		t.Errorf("error %v", err)
+		t.Errorf("got the error %v, want %v", err, errChanged)
 	}
 	if diff := cmp.Diff(map[string]string{"authorized_keys": before + string(otherKey) + "\n"}, sshFiles(t, home)); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
@@ -236,7 +236,7 @@ func TestRemoveRace(t *testing.T) {
 	<-swapped
 	checkText(t, target, before)
 	if entries, err := os.ReadDir(outside); err != nil || len(entries) != 1 {
-		t.Errorf("%v, %v", entries, err)
+		t.Errorf("got %v, error %v outside, want one file", entries, err)
 	}
 }
 
@@ -267,7 +267,7 @@ func FuzzWithout(f *testing.F) {
 			want = append(want, line...)
 		}
 		if !bytes.Equal(rest, want) || (gone > 0) != (len(found) == 1) {
-			t.Errorf("%q became %q, removed %v", text, rest, found)
+			t.Errorf("%q: got %q, removed %v, want %q", text, rest, found, want)
 		}
 		if again, found := without(rest, Keys{oldKey}); !bytes.Equal(again, rest) || found != nil {
 			t.Errorf("it is still in %q", rest)

@@ -13,7 +13,7 @@ import (
 func mode(t *testing.T, path string, want os.FileMode) {
 	t.Helper()
 	if info, err := os.Lstat(path); err != nil || info.Mode().Perm() != want {
-		t.Errorf("%s: %v, %v", path, info, err)
+		t.Errorf("%s: got %v, error %v, want mode %v", path, info, err, want)
 	}
 }
 
@@ -23,7 +23,7 @@ func TestStoreKeys(t *testing.T) {
 		t.Helper()
 		keys, _, known, err := s.Keys(instance)
 		if err != nil || known != wantKnown || !slices.Equal(keys, want) {
-			t.Errorf("%q: %v, %t, %v", instance, keys, known, err)
+			t.Errorf("%q: got %v, known %t, error %v, want %v, %t, none", instance, keys, known, err, want, wantKnown)
 		}
 	}
 	check("vm", nil, false)
@@ -52,7 +52,7 @@ func TestStoreHostile(t *testing.T) {
 			}
 			has, err := s.HasPassword("vm")
 			if applied, e := s.Applied("vm", "secret"); applied || (e == nil) != (err == nil) {
-				t.Errorf("%t, %v", applied, e)
+				t.Errorf("got applied %t, error %v, want false and error %v", applied, e, err)
 			}
 			return has, err
 		}
@@ -64,14 +64,14 @@ func TestStoreHostile(t *testing.T) {
 		}
 		hostile(t, path, func(t *testing.T) {
 			if known, err := read(); known || err == nil || !strings.HasPrefix(err.Error(), "cannot read "+path+": it is ") {
-				t.Errorf("%t, %v", known, err)
+				t.Errorf("got known %t, error %v, want false and an error that says what it is", known, err)
 			}
 			if info, err := os.Lstat(path); err != nil || info.IsDir() { // nobody but root made that
 				return
 			}
 			must(t, record())
 			if known, err := read(); !known || err != nil {
-				t.Errorf("%t, %v", known, err)
+				t.Errorf("got known %t, error %v, want true and none", known, err)
 			}
 		})
 		for _, text := range []string{
@@ -83,7 +83,7 @@ func TestStoreHostile(t *testing.T) {
 		} {
 			write0(t, path, text)
 			if known, err := read(); known || err == nil || err.Error() != "cannot read "+path+": it is damaged (it may be removed)" {
-				t.Errorf("%.50q: %t, %v", text, known, err)
+				t.Errorf("%.50q: got known %t, error %v, want false and that it is damaged", text, known, err)
 			}
 		}
 	}
@@ -175,7 +175,7 @@ func TestForgetHostile(t *testing.T) {
 		gone := func(t *testing.T) {
 			must(t, s.Forget("vm"))
 			if _, err := os.Lstat(path); !os.IsNotExist(err) {
-				t.Errorf("%s is still there: %v", path, err)
+				t.Errorf("%s: got %v, want it gone", path, err)
 			}
 		}
 		hostile(t, path, gone)
@@ -192,7 +192,7 @@ func TestForgetHostile(t *testing.T) {
 		t.Errorf("error %v\nwant  %s", err, want)
 	}
 	if _, err := os.Lstat(filepath.Join(s.Dir, keysFile)); !os.IsNotExist(err) {
-		t.Errorf("the keys are still there: %v", err)
+		t.Errorf("the keys: got %v, want them gone", err)
 	}
 }
 
@@ -213,7 +213,7 @@ func dir(t *testing.T, s Store) map[string]string {
 func TestJob(t *testing.T) {
 	dir := t.TempDir()
 	if _, found, err := ReadJob(dir); found || err != nil {
-		t.Errorf("%t, %v", found, err)
+		t.Errorf("got found %t, error %v, want false and none", found, err)
 	}
 	must(t, RemoveJob(dir))
 	want := Job{Instance: "vm", User: "debian", Remove: Keys{oldKey}, Keys: Keys{newKey, otherKey}}
@@ -227,11 +227,11 @@ func TestJob(t *testing.T) {
 	}
 	write0(t, path, `{"user": "debian"}`)
 	if _, found, err := ReadJob(dir); found || err == nil {
-		t.Errorf("%t, %v", found, err)
+		t.Errorf("got found %t, error %v, want false and an error", found, err)
 	}
 	must(t, RemoveJob(dir))
 	if _, found, err := ReadJob(dir); found || err != nil {
-		t.Errorf("%t, %v", found, err)
+		t.Errorf("got found %t, error %v, want false and none", found, err)
 	}
 }
 
@@ -253,7 +253,7 @@ func FuzzRecord(f *testing.F) {
 			must(t, s.RecordKeys("vm", keys, unsure))
 		}
 		if again, still, is, err := s.Keys("vm"); err == nil && (is != known || !slices.Equal(keys, again) || !slices.Equal(unsure, still)) {
-			t.Errorf("%q became %q", keys, again)
+			t.Errorf("got %q, want %q", again, keys)
 		}
 		if r, _, err := s.password("vm"); err == nil && (r.Hash.log > 16 || r.Hash.r > 8 || r.Hash.p > 2) {
 			t.Errorf("it costs too much: %+v", r.Hash)

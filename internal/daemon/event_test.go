@@ -73,9 +73,9 @@ func TestConcernedWhileBusy(t *testing.T) {
 		})
 	}
 	if got := Concerned(t.TempDir(), l); got != "" {
-		t.Errorf("where the service has not run: %q", got)
+		t.Errorf("where the service has not run: got %q, want nothing", got)
 	}
 	if got := Concerned(machine(t, map[string]string{StatePath: "{", wantingPath: ""}), l); got != "" {
-		t.Errorf("with a damaged state: %q", got)
+		t.Errorf("with a damaged state: got %q, want nothing", got)
 	}
 }

@@ -53,6 +53,6 @@ func TestApplied(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := (&handover{files: cloudinit.Files{Root: t.TempDir()}}).applied(ctx, keysModule); !errors.Is(err, context.Canceled) {
-		t.Errorf("stopped: %v", err)
+		t.Errorf("stopped: got the error %v, want %v", err, context.Canceled)
 	}
 }

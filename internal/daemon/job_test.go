@@ -44,18 +44,18 @@ func TestLimit(t *testing.T) {
 				select {
 				case <-ctx.Done():
 					if cause := context.Cause(ctx); !errors.Is(cause, context.DeadlineExceeded) {
-						t.Errorf("cause %v", cause)
+						t.Errorf("got the cause %v, want %v", cause, context.DeadlineExceeded)
 					}
 				case <-time.After(never):
 				}
 				if ended := time.Since(begin); ended != tt.ends {
-					t.Errorf("it ended after %v, not %v", ended, tt.ends)
+					t.Errorf("got the end after %v, want it after %v", ended, tt.ends)
 				}
 				stop() // as Fetch does then
 				time.Sleep(never)
 				synctest.Wait()
 				if tt.asked == 0 && len(asked) > 0 || tt.asked > 0 && (len(asked) != 1 || asked[0] != tt.asked) {
-					t.Errorf("asked after %v, not %v", asked, tt.asked)
+					t.Errorf("got it asked after %v, want once after %v", asked, tt.asked)
 				}
 			})
 		})
@@ -73,7 +73,7 @@ func TestLimitStopped(t *testing.T) {
 				ctx, stop := Job{Deadline: 2 * time.Minute, Enough: func() bool { asked = true; return true }}.limit(parent, func() bool { return false })
 				time.Sleep(enoughAfter - 1)
 				if ctx.Err() != nil {
-					t.Error("it ended early")
+					t.Errorf("got an end before %v, want none", enoughAfter)
 				}
 				if byParent {
 					cancel()
@@ -84,7 +84,7 @@ func TestLimitStopped(t *testing.T) {
 				time.Sleep(time.Hour)
 				synctest.Wait()
 				if cause := context.Cause(ctx); asked || !errors.Is(cause, context.Canceled) || errors.Is(cause, context.DeadlineExceeded) {
-					t.Errorf("cause %v, asked: %v", cause, asked)
+					t.Errorf("got the cause %v, asked: %t, want %v and false", cause, asked, context.Canceled)
 				}
 			})
 		})

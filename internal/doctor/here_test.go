@@ -448,10 +448,10 @@ var here = []struct {
 	}},
 }
 
-func TestHere(t *testing.T) {
+func TestMachineChecks(t *testing.T) {
 	all := healthy().examine(t, true)
 	if all.State() != OK {
-		t.Errorf("a healthy VM: %+v", all)
+		t.Errorf("a healthy VM: got %+v, want only %s", all, OK)
 	}
 	for _, tt := range here {
 		t.Run(tt.name, func(t *testing.T) {
@@ -473,8 +473,8 @@ func (r Report) named(name string) Check {
 	return r.Checks[i]
 }
 
-// TestConnect: what to do about devices without a lease.
-func TestConnect(t *testing.T) {
+// TestAdviceForDevicesWithoutLease: what to do about devices without a lease.
+func TestAdviceForDevicesWithoutLease(t *testing.T) {
 	const (
 		conf   = "etc/NetworkManager/NetworkManager.conf"
 		calm   = "[keyfile]\nunmanaged-devices=interface-name:cali*;interface-name:tunl*\n"
@@ -505,17 +505,17 @@ func TestConnect(t *testing.T) {
 			s.view.Leases, s.view.Devices = nil, tt.devices
 			c := s.examine(t, true).named("NetworkManager.devices")
 			if c.State != Problem || c.Fix != tt.want {
-				t.Errorf("%+v", c)
+				t.Errorf("got %+v, want %s with the advice %q", c, Problem, tt.want)
 			}
 			if names := strings.Join(c.Items, "\n"); strings.Contains(names, "unmanaged-devices") != strings.HasPrefix(tt.want, "take that") {
-				t.Error(names)
+				t.Errorf("got the items %s, want unmanaged-devices in them: %t", names, strings.HasPrefix(tt.want, "take that"))
 			}
 		})
 	}
 }
 
-// TestMistakes: what may have been meant to say that it is a CloudStack VM is shown.
-func TestMistakes(t *testing.T) {
+// TestConfigurationMistakesAreShown: what may have been meant to say that it is a CloudStack VM is shown.
+func TestConfigurationMistakesAreShown(t *testing.T) {
 	for _, root := range []bool{true, false} {
 		s := healthy()
 		s.root = root
@@ -524,16 +524,16 @@ func TestMistakes(t *testing.T) {
 		s.files["etc/nm-cloud-seed.conf"] = "[main]\nplatforms=cloudstack\n"
 		r := s.examine(t, false)
 		if c := r.Checks[0]; len(r.Checks) != 1 || c.State != Problem || !strings.Contains(strings.Join(c.Items, "\n"), `/etc/nm-cloud-seed.conf:2: unknown key "platforms"`) {
-			t.Errorf("root: %v: %+v", root, r.Checks)
+			t.Errorf("root %v: got %+v, want the unknown key as the only problem", root, r.Checks)
 		}
 		if s.asked > 0 {
-			t.Error("somebody was asked")
+			t.Errorf("got %d questions to others, want 0", s.asked)
 		}
 	}
 }
 
-// TestNothingWritten: nothing of the generator's is there.
-func TestNothingWritten(t *testing.T) {
+// TestGeneratorWroteNothing: nothing of the generator's is there.
+func TestGeneratorWroteNothing(t *testing.T) {
 	for _, isNew := range []bool{false, true} {
 		s := healthy()
 		s.new = isNew
@@ -549,8 +549,8 @@ func TestNothingWritten(t *testing.T) {
 	}
 }
 
-// TestSomeWritten: a part of what the generator would write is there.
-func TestSomeWritten(t *testing.T) {
+// TestGeneratorWroteAPart: a part of what the generator would write is there.
+func TestGeneratorWroteAPart(t *testing.T) {
 	const dir, reload = "/run/systemd/generator/", "systemctl daemon-reload, and reboot"
 	for without, want := range map[string]Check{
 		"cloud-init.target.wants/nm-cloud-seed.service": {"ordering.written", Problem, "the generator has written nothing that starts the service", nil,
@@ -584,8 +584,8 @@ func TestSomeWritten(t *testing.T) {
 	}
 }
 
-// TestNoSystemd: a container of some kinds has no units.
-func TestNoSystemd(t *testing.T) {
+// TestMachineWithoutUnits: a container of some kinds has no units.
+func TestMachineWithoutUnits(t *testing.T) {
 	s := healthy()
 	for name := range s.files {
 		if strings.Contains(name, "systemd/system/") {
@@ -595,12 +595,12 @@ func TestNoSystemd(t *testing.T) {
 	root := write(t, s.files)
 	r := examineSystem(t.Context(), root, World{})
 	if len(r.Checks) != 2 || r.Checks[1].State != Problem || !strings.HasPrefix(r.Checks[1].Detail, "cannot read the units of /: ") {
-		t.Errorf("%+v", r)
+		t.Errorf("got %+v, want a second check that cannot read the units", r)
 	}
 }
 
-// TestHereSteps: what a check needs comes before it.
-func TestHereSteps(t *testing.T) {
+// TestMachineStepsFollowTheirNeeds: what a check needs comes before it.
+func TestMachineStepsFollowTheirNeeds(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, s := range (&machine{image: new(image)}).steps() {
 		for _, need := range s.needs {
@@ -615,8 +615,8 @@ func TestHereSteps(t *testing.T) {
 	}
 }
 
-// TestOrdinaryUser: what only root can read is no problem to others.
-func TestOrdinaryUser(t *testing.T) {
+// TestOrdinaryUserGetsNoFalseProblem: what only root can read is no problem to others.
+func TestOrdinaryUserGetsNoFalseProblem(t *testing.T) {
 	s := healthy()
 	s.root = false
 	maps.Copy(s.files, map[string]string{
@@ -663,18 +663,18 @@ func TestOrdinaryUser(t *testing.T) {
 		"nm-cloud-seed.configuration": {State: Problem, Detail: "there are mistakes"},
 	} {
 		if c := got.named(name); c.State != want.State || c.Detail != want.Detail {
-			t.Errorf("%+v", c)
+			t.Errorf("got %+v, want %s: %s", c, want.State, want.Detail)
 		}
 	}
 	delete(s.files, "etc/cloud/cloud-init.disabled")
 	s.view = healthy().view
 	if c := s.examine(t, true).named("this-boot.service"); c.State != Problem || c.Detail != "cannot write the seed: permission denied" {
-		t.Errorf("%+v", c)
+		t.Errorf("got %+v, want the failure as a problem", c)
 	}
 	s.files["etc/nm-cloud-seed.conf"] = "[main]\n"
 	s.modes["run/cloud-init/status.json"] = 0
 	if c := s.examine(t, true).named("this-boot.cloud-init"); c.State != Skipped || c.Detail != "only root can tell, who may read /run/cloud-init/status.json" || c.Fix != sudo {
-		t.Errorf("%+v", c)
+		t.Errorf("got %+v, want it skipped, with %s", c, sudo)
 	}
 
 	// And where it is not to be seen that this is CloudStack.
@@ -683,7 +683,7 @@ func TestOrdinaryUser(t *testing.T) {
 	if c := got.Checks[0]; len(got.Checks) != 1 || c.State != Info || !cmp.Equal(c.Items, []string{
 		"cannot read configuration: /etc/nm-cloud-seed.conf.d/1.conf: permission denied: only root can tell what it says", hidden[0] + ": only root can tell what it says",
 	}) {
-		t.Errorf("%+v", got.Checks)
+		t.Errorf("got %+v, want one note with what only root can tell", got.Checks)
 	}
 }
 
@@ -707,9 +707,9 @@ func asNobody(t *testing.T, root string, f func()) {
 	<-done
 }
 
-// TestHereHostile: whatever is in the files, and whatever others answer, nothing
+// TestHostileMachine: whatever is in the files, and whatever others answer, nothing
 // hangs and nothing odd gets to the terminal.
-func TestHereHostile(t *testing.T) {
+func TestHostileMachine(t *testing.T) {
 	s := healthy()
 	maps.Copy(s.files, map[string]string{
 		"run/nm-cloud-seed/status.json":            "|",
@@ -729,6 +729,6 @@ func TestHereHostile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if out := b.String(); strings.ContainsAny(out, "\x1b\u202e") || !strings.Contains(out, "?[31mred") {
-		t.Error(out)
+		t.Errorf("got this, want no control characters, and ?[31mred:\n%s", out)
 	}
 }

@@ -126,7 +126,7 @@ func changed(from, to Report) []Check {
 func TestImage(t *testing.T) {
 	all := look(t, good())
 	if all.State() != Info { // dbus.service is not held
-		t.Errorf("a good image: %+v", all)
+		t.Errorf("a good image: got %+v, want no more than %s", all, Info)
 	}
 	for _, tt := range cases {
 		t.Run(tt.name, func(t *testing.T) {
@@ -139,8 +139,8 @@ func TestImage(t *testing.T) {
 	}
 }
 
-// TestEarly: which units that changes is not our business.
-func TestEarly(t *testing.T) {
+// TestEarlyOrderingResolvesDeadlock: which units that changes is not our business.
+func TestEarlyOrderingResolvesDeadlock(t *testing.T) {
 	files := good()
 	files["etc/nm-cloud-seed.conf"] = "[main]\nordering=early\n"
 	var got []Check
@@ -154,19 +154,19 @@ func TestEarly(t *testing.T) {
 		{Name: "ordering.plan", State: OK, Detail: "ordering=early"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 
-// TestCycleMade is what a plan should never do.
-func TestCycleMade(t *testing.T) {
+// TestPlannedCycleIsReported is what a plan should never do.
+func TestPlannedCycleIsReported(t *testing.T) {
 	i, done, err := open(write(t, good()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer done()
 	if c := i.generator(); c.State != OK {
-		t.Errorf("as it is: %+v", c)
+		t.Errorf("as it is: got %+v, want %s", c, OK)
 	}
 	files := good()
 	files[unitDir+"app.service"] = "[Unit]\nAfter=multi-user.target\nBefore=multi-user.target\n[Service]\nExecStart=/x\n"
@@ -181,7 +181,7 @@ func TestCycleMade(t *testing.T) {
 		Fix: "set ordering=early in " + i.root + "/etc/nm-cloud-seed.conf, and report this defect",
 	}
 	if diff := cmp.Diff(want, i.generator()); diff != "" {
-		t.Error(diff)
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 
@@ -189,7 +189,7 @@ func skip(name, needs string) Check {
 	return Check{Name: name, State: Skipped, Detail: "depends on " + needs}
 }
 
-func TestCannotLook(t *testing.T) {
+func TestImageThatCannotBeExamined(t *testing.T) {
 	root := write(t, map[string]string{"file": "", "fifo": "|", "empty/etc/os-release": "ID=x\n"})
 	for name, want := range map[string]string{
 		"missing": "no such file or directory (unpack or mount the image there)",
@@ -204,8 +204,8 @@ func TestCannotLook(t *testing.T) {
 	}
 }
 
-// TestSteps: what a check needs comes before it.
-func TestSteps(t *testing.T) {
+// TestImageStepsFollowTheirNeeds: what a check needs comes before it.
+func TestImageStepsFollowTheirNeeds(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, s := range new(image).steps() {
 		for _, need := range s.needs {
@@ -220,9 +220,9 @@ func TestSteps(t *testing.T) {
 	}
 }
 
-// TestHostile: whatever is in an image, nothing hangs, nothing outside is read,
+// TestHostileImage: whatever is in an image, nothing hangs, nothing outside is read,
 // and nothing odd gets to the terminal.
-func TestHostile(t *testing.T) {
+func TestHostileImage(t *testing.T) {
 	outside := write(t, map[string]string{"os-release": "PRETTY_NAME=SECRET\n"})
 	files := good()
 	maps.Copy(files, map[string]string{
@@ -247,6 +247,6 @@ func TestHostile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if out := b.String(); strings.Contains(out, "SECRET") || strings.ContainsAny(out, "\x1b\u202e") || !strings.Contains(out, "?[31mred") {
-		t.Error(out)
+		t.Errorf("got this, want no control characters, no SECRET, and ?[31mred:\n%s", out)
 	}
 }

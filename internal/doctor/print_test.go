@@ -71,8 +71,8 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-// TestPaint: colours do not disturb the columns.
-func TestPaint(t *testing.T) {
+// TestPrintAlignsColouredColumns: colours do not disturb the columns.
+func TestPrintAlignsColouredColumns(t *testing.T) {
 	r := Report{Checks: []Check{
 		{Name: "a", State: OK, Detail: "x"}, {Name: "b.long-name", State: Warning, Detail: "y", Fix: "z"}, {Name: "b.c", State: Skipped, Detail: "d"},
 	}}
@@ -89,10 +89,10 @@ func TestPaint(t *testing.T) {
 1 warning: b.long-name
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" {
-		t.Error(diff)
+		t.Errorf("-want +got:\n%s", diff)
 	}
 	if err := r.Print(failing{}, 0, plain); !errors.Is(err, errFailing) {
-		t.Errorf("error %v", err)
+		t.Errorf("got the error %v, want %v", err, errFailing)
 	}
 }
 
@@ -102,8 +102,8 @@ type failing struct{}
 
 func (failing) Write([]byte) (int, error) { return 0, errFailing }
 
-// TestBroken: on a terminal, what is said fits, and what is to be done stays whole.
-func TestBroken(t *testing.T) {
+// TestPrintBreaksLines: on a terminal, what is said fits, and what is to be done stays whole.
+func TestPrintBreaksLines(t *testing.T) {
 	r := Report{Checks: []Check{{
 		Name: "a.name", State: Problem, Detail: "one two three four five six seven", Items: []string{"an item of more than one line", "a-very-long-word-that-does-not-fit"},
 		Fix: "a command of any length, to be copied",
@@ -123,10 +123,10 @@ problem    name  one two three four five
 1 problem: a.name
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" {
-		t.Error(diff)
+		t.Errorf("-want +got:\n%s", diff)
 	}
 	b.Reset()
 	if err := r.Print(&b, 30, plain); err != nil || !strings.Contains(b.String(), "one two three four five six seven\n") {
-		t.Errorf("%v, a narrow terminal:\n%s", err, b.String())
+		t.Errorf("a narrow terminal: got error %v and this, want unbroken lines:\n%s", err, b.String())
 	}
 }

@@ -5,6 +5,7 @@ package nmtest
 import (
 	"bufio"
 	"bytes"
+	"crypto/rand"
 	"fmt"
 	"os"
 	"os/exec"
@@ -23,7 +24,7 @@ const configuration = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
   <type>session</type>
-  <listen>unix:path=%s</listen>
+  <listen>%s</listen>
   <auth>EXTERNAL</auth>
   <policy context="default">
     <allow user="*"/>
@@ -38,9 +39,9 @@ const configuration = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus
 type Daemon struct {
 	Address string
 
-	t   testing.TB
-	dir string
-	cmd *exec.Cmd
+	t    testing.TB
+	file string // its configuration
+	cmd  *exec.Cmd
 }
 
 // Bus starts a private bus that ends with the test.
@@ -49,28 +50,19 @@ func Bus(t testing.TB) *Daemon {
 	return BusWith(t, configuration)
 }
 
-// BusWith is Bus with a configuration of its own, in which %s is its socket. Other
-// users can get at it.
+// BusWith is Bus with a configuration of its own, in which %s is its address. Other
+// users can connect to it.
 func BusWith(t testing.TB, configuration string) *Daemon {
 	t.Helper()
 	if _, err := os.Stat(Program); err != nil {
 		t.Fatalf("%s is missing: install the package dbus (Debian: dbus-daemon)", Program)
 	}
-	// Not t.TempDir: its name has the test's in it, and a socket's path has at
-	// most 107 bytes (unix(7)).
-	dir, err := os.MkdirTemp("", "nmtest")
-	if err != nil {
+	// The socket is no file: below t.TempDir its path could exceed the 107 bytes of
+	// unix(7), and other users could not get at it.
+	d := &Daemon{Address: "unix:abstract=nm-cloud-seed-test-" + rand.Text(), t: t, file: filepath.Join(t.TempDir(), "bus.conf")}
+	if err := os.WriteFile(d.file, fmt.Appendf(nil, configuration, d.Address), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o711); err != nil {
-		t.Fatal(err)
-	}
-	socket := filepath.Join(dir, "bus")
-	if err := os.WriteFile(filepath.Join(dir, "conf"), fmt.Appendf(nil, configuration, socket), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	d := &Daemon{Address: "unix:path=" + socket, t: t, dir: dir}
 	d.Start()
 	t.Cleanup(d.Stop)
 	return d
@@ -82,9 +74,8 @@ func (d *Daemon) Setenv(t *testing.T) { t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", d.Ad
 // Start starts the bus, again at the same address after a Stop.
 func (d *Daemon) Start() {
 	d.t.Helper()
-	_ = os.Remove(filepath.Join(d.dir, "bus"))
 	d.cmd = exec.Command(Program, "--nofork", "--nopidfile", "--nosyslog", "--print-address",
-		"--config-file="+filepath.Join(d.dir, "conf"))
+		"--config-file="+d.file)
 	var said bytes.Buffer
 	d.cmd.Stderr = &said
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a test that panics leaves none behind

@@ -1,8 +1,6 @@
 package nmtest
 
 import (
-	"time"
-
 	gnm "github.com/Wifx/gonetworkmanager/v2"
 	"github.com/godbus/dbus/v5"
 )
@@ -25,7 +23,9 @@ func (m *NM) receive(message *dbus.Message) {
 		if fault.Hang {
 			return
 		}
-		time.Sleep(fault.Delay)
+		if fault.Until != nil && !m.hold(fault.Until) {
+			return
+		}
 		switch {
 		case fault.Error != "":
 			m.answer(message, nil, dbus.NewError(fault.Error, []any{"the fake NetworkManager was told to refuse"}))
@@ -35,6 +35,19 @@ func (m *NM) receive(message *dbus.Message) {
 			m.call(message, member)
 		}
 	}
+}
+
+// hold waits without the lock, so that a test may look and act meanwhile. It
+// reports whether NetworkManager is still the same one.
+func (m *NM) hold(until <-chan struct{}) bool {
+	conn := m.conn
+	m.mu.Unlock()
+	select {
+	case <-until:
+	case <-conn.Context().Done():
+	}
+	m.mu.Lock()
+	return m.conn == conn
 }
 
 // call carries out a method. Its names and errors are NetworkManager's.

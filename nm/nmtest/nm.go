@@ -33,10 +33,10 @@ type Interfaces = map[string]map[string]dbus.Variant
 
 // Fault is what is wrong with one method.
 type Fault struct {
-	Hang  bool          // never answers, does nothing
-	Delay time.Duration // holds up the whole NetworkManager, which has one thread
-	Error string        // the name of a D-Bus error
-	Reply []any         // answers with this, does nothing
+	Hang  bool            // never answers, does nothing
+	Until <-chan struct{} // is closed before it does anything, which holds up all further calls
+	Error string          // the name of a D-Bus error
+	Reply []any           // answers with this, does nothing
 }
 
 // NM is a fake NetworkManager. As the real one it has one thread of work: what
@@ -60,6 +60,9 @@ type profile struct {
 	uuid   string
 	device dbus.ObjectPath // that it is for
 }
+
+// hangLimit is far beyond what the bus takes for an answer on any machine.
+const hangLimit = 5 * time.Minute
 
 // line is what is at the other end of a device's cable.
 type line struct {
@@ -117,7 +120,7 @@ func (m *NM) Start() {
 	conn.BusObject().Go("org.freedesktop.DBus.RequestName", dbus.FlagNoReplyExpected, nil, Name, uint32(4))
 	select {
 	case <-ready:
-	case <-time.After(10 * time.Second):
+	case <-time.After(hangLimit):
 		m.t.Fatal("the fake NetworkManager did not get its name")
 	}
 }

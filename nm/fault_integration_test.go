@@ -1,3 +1,5 @@
+//go:build integration
+
 package nm
 
 import (
@@ -16,27 +18,24 @@ import (
 
 func absent(v lease.View) bool { return !v.Running && len(v.Devices) == 0 }
 
-func TestRefused(t *testing.T) {
+func TestRefusedActivationIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
 	manager.Fail("AddAndActivateConnection2", nmtest.Fault{Error: gnm.NetworkManagerInterface + ".PermissionDenied"})
-	s := start(t, bus, Options{Owner: true})
 	begin := time.Now()
-	v := s.until("the refusal", says("eth0", "told to refuse"))
-	if v.Devices[0].State != lease.Waiting {
-		t.Errorf("state %v", v.Devices[0].State)
-	}
-	eventually(t, "asked a second time", func() bool { return manager.Calls("AddAndActivateConnection2") == 2 })
+	s := start(t, bus, Options{Owner: true})
+	s.until("the refusal", says("eth0", "told to refuse"))
+	eventually(t, "asked a second time", func() bool { return manager.Calls("AddAndActivateConnection2") >= 2 })
 	manager.Fail("AddAndActivateConnection2", nmtest.Fault{})
 	s.until("a lease", leased(1))
-	if took := time.Since(begin); took < 2800*time.Millisecond || took > 5*time.Second {
-		t.Errorf("the third attempt came after %s, not 1 s + 2 s", took)
+	if got, want := time.Since(begin), 3*time.Second; got < want { // 1 s and 2 s, see TestRefusalsWaitLongerEachTime
+		t.Errorf("got the third attempt after %s, want it after %s or more", got, want)
 	}
 }
 
-// TestLookFails: a device that cannot be looked at before it is activated is
+// TestDeviceThatCannotBeReadIsTriedAgain: a device that cannot be looked at before it is activated is
 // tried again, and its further signals are no trouble.
-func TestLookFails(t *testing.T) {
+func TestDeviceThatCannotBeReadIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
 	manager.Fail("GetAll", nmtest.Fault{Error: "org.freedesktop.DBus.Error.NoReply"})
@@ -45,12 +44,12 @@ func TestLookFails(t *testing.T) {
 	manager.Set(nmtest.Root+"/Devices/1", gnm.DeviceInterface, map[string]any{"Mtu": uint32(1400)})
 	manager.Fail("GetAll", nmtest.Fault{})
 	s.until("a lease", leased(1))
-	s.stop(patience)
+	s.stop()
 }
 
-// TestHung: a NetworkManager that does not answer is given up after
+// TestHungNetworkManagerIsGivenUp: a NetworkManager that does not answer is given up after
 // callTimeout, and works when it recovers.
-func TestHung(t *testing.T) {
+func TestHungNetworkManagerIsGivenUp(t *testing.T) {
 	for _, method := range []string{"GetManagedObjects", "AddAndActivateConnection2", "GetConnectionByUuid"} {
 		t.Run(method, func(t *testing.T) {
 			t.Parallel()
@@ -58,18 +57,18 @@ func TestHung(t *testing.T) {
 			manager.Fail(method, nmtest.Fault{Hang: true})
 			begin := time.Now()
 			s := start(t, bus, Options{Owner: true})
-			eventually(t, "called", func() bool { return manager.Calls(method) == 1 })
+			eventually(t, "called", func() bool { return manager.Calls(method) >= 1 })
 			manager.Fail(method, nmtest.Fault{})
 			s.until("a lease", leased(1))
-			if took := time.Since(begin); took < callTimeout || took > callTimeout+2*time.Second {
-				t.Errorf("recovered after %s", took)
+			if got := time.Since(begin); got < callTimeout {
+				t.Errorf("got the lease after %s, want it after %s or more", got, callTimeout)
 			}
 		})
 	}
 }
 
-// TestCancelHung: the end comes in the middle of a call without an answer.
-func TestCancelHung(t *testing.T) {
+// TestStopEndsHungCall: the end comes in the middle of a call without an answer.
+func TestStopEndsHungCall(t *testing.T) {
 	for _, method := range []string{"GetManagedObjects", "AddAndActivateConnection2", "GetConnectionByUuid", "DeactivateConnection"} {
 		t.Run(method, func(t *testing.T) {
 			t.Parallel()
@@ -77,91 +76,123 @@ func TestCancelHung(t *testing.T) {
 			manager.Fail(method, nmtest.Fault{Hang: true})
 			// Only a bound connection goes with ours to the bus; the service's
 			// is a leftover to the next run.
-			s := start(t, bus, Options{Owner: method != "DeactivateConnection"})
+			s := start(t, bus, Options{Owner: method != "DeactivateConnection"}, func(n *Network) {
+				n.limits.call = never // so that only the end of the run ends the call
+			})
 			if method == "DeactivateConnection" { // is called at the end only
 				s.until("a lease", leased(1))
 			} else {
 				eventually(t, "called", func() bool { return manager.Calls(method) == 1 })
 			}
-			if took := s.stop(patience); took > 2500*time.Millisecond {
-				t.Errorf("the end took %s", took)
-			}
+			s.stop()
 			eventually(t, "nothing is left behind", func() bool { return !manager.Has(connectionUUID("eth0")) })
 		})
 	}
 }
 
-// TestCancelSlow: the end comes while NetworkManager is activating, and nobody
+// TestStopTakesDownSlowActivation: the end comes while NetworkManager is activating, and nobody
 // else would take down what comes of it.
-func TestCancelSlow(t *testing.T) {
+func TestStopTakesDownSlowActivation(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
-	manager.Fail("AddAndActivateConnection2", nmtest.Fault{Delay: 300 * time.Millisecond})
-	s := start(t, bus, Options{Owner: true})
+	answer := make(chan struct{})
+	manager.Fail("AddAndActivateConnection2", nmtest.Fault{Until: answer})
+	s := start(t, bus, Options{Owner: true}, patiently)
 	eventually(t, "called", func() bool { return manager.Calls("AddAndActivateConnection2") == 1 })
-	s.stop(patience)
-	if manager.Has(connectionUUID("eth0")) {
-		t.Error("a temporary connection was left behind")
+	s.cancel()
+	close(answer)
+	s.stop()
+	if manager.Calls("DeactivateConnection") != 1 || manager.Has(connectionUUID("eth0")) {
+		t.Errorf("got %d connections taken down, profile left: %t, want 1 and false", manager.Calls("DeactivateConnection"), manager.Has(connectionUUID("eth0")))
 	}
 }
 
-// TestCancelHungSecond: an activation that is in place is taken down also when
+// TestStopDuringHungCallTakesDownOthers: an activation that is in place is taken down also when
 // the end comes while another hangs.
-func TestCancelHungSecond(t *testing.T) {
+func TestStopDuringHungCallTakesDownOthers(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
-	s := start(t, bus, Options{})
+	s := start(t, bus, Options{}, func(n *Network) { n.limits.call, n.limits.release = never, never })
 	s.until("a lease", leased(1))
 	manager.Fail("AddAndActivateConnection2", nmtest.Fault{Hang: true})
 	manager.AddDevice("eth1", nil)
 	eventually(t, "called", func() bool { return manager.Calls("AddAndActivateConnection2") == 2 })
-	s.stop(2500 * time.Millisecond)
+	s.stop()
 	if manager.Has(connectionUUID("eth0")) {
-		t.Error("the first connection was still there when Run returned")
+		t.Error("got the first connection still there when Run returned, want it taken down")
 	}
 }
 
-func TestFrozenBus(t *testing.T) {
+func TestStopEndsHandshakeWithFrozenBus(t *testing.T) {
 	t.Parallel()
 	bus := nmtest.Bus(t)
 	bus.Freeze()
-	s := start(t, bus, Options{Owner: true})
-	time.Sleep(50 * time.Millisecond) // into the handshake; later or earlier does no harm
-	if took := s.stop(patience); took > 2*time.Second {
-		t.Errorf("the end took %s", took)
-	}
+	dialed := make(chan struct{})
+	s := start(t, bus, Options{Owner: true}, func(n *Network) {
+		n.limits.call = never // so that only the end of the run ends the handshake
+		n.dial = func(options ...dbus.ConnOption) (*dbus.Conn, error) {
+			close(dialed)
+			return bus.Dial(options...)
+		}
+	})
+	<-dialed
+	s.stop()
 }
 
-func TestSlow(t *testing.T) {
+func TestSlowNetworkManagerIsCalledOnce(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
-	for _, method := range []string{"GetManagedObjects", "AddAndActivateConnection2", "GetConnectionByUuid"} {
-		manager.Fail(method, nmtest.Fault{Delay: 700 * time.Millisecond})
+	// In the order in which they are called.
+	methods := []string{"GetManagedObjects", "GetConnectionByUuid", "GetAll", "AddAndActivateConnection2"}
+	answers := map[string]chan struct{}{}
+	for _, method := range methods {
+		answers[method] = make(chan struct{})
+		manager.Fail(method, nmtest.Fault{Until: answers[method]})
 	}
-	s := start(t, bus, Options{Owner: true})
+	s := start(t, bus, Options{Owner: true}, patiently)
+	for _, method := range methods {
+		eventually(t, method+" is called", func() bool { return manager.Calls(method) == 1 })
+		manager.Set(nmtest.Root+"/Devices/1", gnm.DeviceInterface, map[string]any{"Mtu": uint32(1400)}) // a signal meanwhile
+		close(answers[method])
+	}
 	s.until("a lease", leased(1))
-	if n := manager.Calls("AddAndActivateConnection2"); n != 1 {
-		t.Errorf("activated %d times", n)
+	for _, method := range methods {
+		if got := manager.Calls(method); got != 1 {
+			t.Errorf("got %d calls of %s, want 1", got, method)
+		}
 	}
 }
 
-func TestAppears(t *testing.T) {
+func TestNoViewBeforeNetworkManager(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
 	manager.Stop()
-	s := start(t, bus, Options{Owner: true})
-	select {
-	case v := <-s.Views():
-		t.Errorf("a view without NetworkManager: %+v", v)
-	case <-time.After(200 * time.Millisecond):
-	}
+	answered := make(chan struct{})
+	var once sync.Once
+	s := start(t, bus, Options{Owner: true}, func(n *Network) {
+		n.dial = func(options ...dbus.ConnOption) (*dbus.Conn, error) {
+			return bus.Dial(append(options, dbus.WithIncomingInterceptor(func(m *dbus.Message) {
+				if m.Headers[dbus.FieldErrorName].Value() == "org.freedesktop.DBus.Error.NameHasNoOwner" {
+					once.Do(func() { close(answered) })
+				}
+			}))...)
+		}
+	})
+	<-answered
 	manager.Start()
-	s.until("a lease", leased(1))
+	first := true
+	s.until("a lease", func(v lease.View) bool {
+		if first && !v.Running {
+			t.Errorf("got a view without NetworkManager, want none: %+v", v)
+		}
+		first = false
+		return len(v.Leases) == 1
+	})
 }
 
-// TestAppearsMeanwhile: NetworkManager gets its name after we have subscribed
+// TestNetworkManagerStartsDuringLookup: NetworkManager gets its name after we have subscribed
 // and before we ask for it: the signal of that is old news.
-func TestAppearsMeanwhile(t *testing.T) {
+func TestNetworkManagerStartsDuringLookup(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
 	manager.Stop()
@@ -180,15 +211,15 @@ func TestAppearsMeanwhile(t *testing.T) {
 	manager.AddDevice("eth1", nil) // a change, after which all of the above is over
 	v := s.until("the second device", says("eth1", "asking"))
 	if len(v.Leases) != 1 || !v.Leases[0].Temporary || manager.Calls("GetManagedObjects") != 1 {
-		t.Errorf("our own connection was taken for somebody else's: %+v", v)
+		t.Errorf("got %+v, want our own connection as temporary, and GetManagedObjects called once", v)
 	}
 }
 
-// TestForgedOwner: only the bus says who NetworkManager is. Any user of the
+// TestForgedOwnerIsIgnored: only the bus says who NetworkManager is. Any user of the
 // machine may send us a signal of that name.
-func TestForgedOwner(t *testing.T) {
+func TestForgedOwnerIsIgnored(t *testing.T) {
 	t.Parallel()
-	bus, _ := lab(t)
+	bus, manager := lab(t)
 	var ours *dbus.Conn
 	s := start(t, bus, Options{}, func(n *Network) {
 		n.dial = func(options ...dbus.ConnOption) (conn *dbus.Conn, err error) {
@@ -212,16 +243,25 @@ func TestForgedOwner(t *testing.T) {
 	if err := forger.Send(forged, nil).Err; err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case v := <-s.Views():
-		t.Errorf("a forged owner was believed: %+v", v)
-	case <-time.After(300 * time.Millisecond):
+	if err := forger.BusObject().Call("org.freedesktop.DBus.GetId", 0).Err; err != nil { // the bus has passed it on
+		t.Fatal(err)
+	}
+	manager.AddDevice("eth1", nil)
+	s.until("what came after it", func(v lease.View) bool {
+		if !v.Running || len(v.Leases) != 1 {
+			t.Errorf("got the view %+v after a forged owner, want the lease in it", v)
+		}
+		return says("eth1", "asking")(v)
+	})
+	// Whoever believes the forger reads its objects, or NetworkManager's once more.
+	if got := manager.Calls("GetManagedObjects"); got != 1 {
+		t.Errorf("got %d calls of GetManagedObjects, want 1", got)
 	}
 }
 
-// TestRestart: NetworkManager forgets over a restart that a connection was
+// TestLeaseAfterNetworkManagerRestart: NetworkManager forgets over a restart that a connection was
 // ours. One that is up is ours again; any other is made anew.
-func TestRestart(t *testing.T) {
+func TestLeaseAfterNetworkManagerRestart(t *testing.T) {
 	for name, answered := range map[string]bool{"leased": true, "during activation": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -246,24 +286,24 @@ func TestRestart(t *testing.T) {
 			}
 			v := s.until("the lease", leased(1))
 			if !v.Leases[0].Temporary || v.Leases[0].Address.String() != want {
-				t.Errorf("%+v", v)
+				t.Errorf("got %+v, want a temporary lease of %s", v, want)
 			}
 			removed := 0
 			if !answered {
 				removed = 1
 			}
 			if manager.Calls("Delete") != removed || manager.Calls("AddAndActivateConnection2") != 1+removed {
-				t.Errorf("%d removed, %d activated", manager.Calls("Delete"), manager.Calls("AddAndActivateConnection2"))
+				t.Errorf("got %d removed and %d activated, want %d and %d", manager.Calls("Delete"), manager.Calls("AddAndActivateConnection2"), removed, 1+removed)
 			}
-			s.stop(patience)
+			s.stop()
 			if manager.Has(connectionUUID("eth0")) {
-				t.Error("left behind")
+				t.Error("got our profile left after the end, want none")
 			}
 		})
 	}
 }
 
-func TestBusRestart(t *testing.T) {
+func TestLeaseAfterBusRestart(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
 	s := start(t, bus, Options{Owner: true})
@@ -274,13 +314,13 @@ func TestBusRestart(t *testing.T) {
 	bus.Start()
 	manager.Start()
 	s.until("a lease", leased(1))
-	s.stop(patience)
+	s.stop()
 	if manager.Has(connectionUUID("eth0")) {
-		t.Error("left behind")
+		t.Error("got our profile left after the end, want none")
 	}
 }
 
-func TestLeftover(t *testing.T) {
+func TestLeftoverBelongsToOwner(t *testing.T) {
 	for _, owner := range []bool{true, false} {
 		t.Run(map[bool]string{true: "owner", false: "guest"}[owner], func(t *testing.T) {
 			t.Parallel()
@@ -289,24 +329,24 @@ func TestLeftover(t *testing.T) {
 			s := start(t, bus, Options{Owner: owner})
 			v := s.until("a lease", leased(1))
 			if v.Leases[0].Temporary != owner {
-				t.Errorf("temporary: %v", v.Leases[0].Temporary)
+				t.Errorf("got temporary %t, want %t", v.Leases[0].Temporary, owner)
 			}
-			s.stop(patience)
+			s.stop()
 			if manager.Has(connectionUUID("eth0")) == owner {
-				t.Errorf("left over: %v", !owner)
+				t.Errorf("got the profile left: %t, want %t", owner, !owner)
 			}
 			if n := manager.Calls("AddAndActivateConnection2"); n != 0 {
-				t.Errorf("activated %d times beside one that is up", n)
+				t.Errorf("got %d activations beside one that is up, want 0", n)
 			}
 			if n := manager.Calls("Delete") + manager.Calls("DeactivateConnection") + manager.Calls("AddAndActivateConnection2"); !owner && n != 0 {
-				t.Errorf("%d changes by one that does not own the connection", n)
+				t.Errorf("got %d changes by one that does not own the connection, want 0", n)
 			}
 		})
 	}
 }
 
-// TestLeftoverNotUp: a connection of an earlier run that is not up is removed.
-func TestLeftoverNotUp(t *testing.T) {
+// TestInactiveLeftoverIsRemoved: a connection of an earlier run that is not up is removed.
+func TestInactiveLeftoverIsRemoved(t *testing.T) {
 	for name, leave := range map[string]func(*nmtest.NM){
 		"without an activation": func(m *nmtest.NM) {
 			m.Save("eth0", connectionUUID("eth0"), "/run/NetworkManager/system-connections/x.nmconnection")
@@ -324,14 +364,14 @@ func TestLeftoverNotUp(t *testing.T) {
 			eventually(t, "it is removed", func() bool { return manager.Calls("Delete") == 1 })
 			manager.Serve("eth0", aLease("10.1.1.23/24"), 0)
 			if v := s.until("a lease", leased(1)); !v.Leases[0].Temporary || manager.Calls("AddAndActivateConnection2") != 1 {
-				t.Errorf("no connection of our own: %+v", v)
+				t.Errorf("got %+v, want a connection of our own after one activation", v)
 			}
 		})
 	}
 }
 
-// TestGarbage: a NetworkManager that sends other types than its own.
-func TestGarbage(t *testing.T) {
+// TestMalformedMessagesAreIgnored: a NetworkManager that sends other types than its own.
+func TestMalformedMessagesAreIgnored(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
 	eth1 := manager.AddDevice("eth1", map[string]any{"State": "idle", "ActiveConnection": uint32(7), "AvailableConnections": "none"})
@@ -350,8 +390,8 @@ func TestGarbage(t *testing.T) {
 	s.until("the second device", says("eth1", "asking"))
 }
 
-// TestNoLeak: nothing that Run started is left when it has returned.
-func TestNoLeak(t *testing.T) {
+// TestRunLeavesNoGoroutine: nothing that Run started is left when it has returned.
+func TestRunLeavesNoGoroutine(t *testing.T) {
 	bus, manager := lab(t)
 	before := runtime.NumGoroutine()
 	for range 5 {
@@ -361,13 +401,13 @@ func TestNoLeak(t *testing.T) {
 		s.until("no NetworkManager", absent)
 		manager.Start()
 		s.until("a lease", leased(1))
-		s.stop(patience)
+		s.stop()
 	}
-	for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); runtime.NumGoroutine() > before; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			stacks := make([]byte, 1<<20)
 			stacks = stacks[:runtime.Stack(stacks, true)]
-			t.Fatalf("%d goroutines more than before:\n%s", runtime.NumGoroutine()-before, strings.TrimSpace(string(stacks)))
+			t.Fatalf("got %d goroutines, want %d as before:\n%s", runtime.NumGoroutine(), before, strings.TrimSpace(string(stacks)))
 		}
 	}
 }

@@ -1,3 +1,5 @@
+//go:build integration
+
 package api
 
 import (
@@ -32,7 +34,7 @@ const system = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Config
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
   <type>system</type>
-  <listen>unix:path=%%s</listen>
+  <listen>%%s</listen>
   <auth>EXTERNAL</auth>
   <policy context="default">
     <allow user="*"/>
@@ -69,6 +71,7 @@ type world struct {
 	mu       sync.Mutex
 	is       Properties
 	fetches  atomic.Int32
+	looks    atomic.Int32
 	ready    chan struct{}
 	stop     func()
 	ended    chan error
@@ -76,8 +79,12 @@ type world struct {
 	leaving  atomic.Pointer[func()]
 }
 
-// serve runs a server until the test's end.
-func serve(t *testing.T, idle time.Duration) *world {
+// hangLimit is far beyond what anything here takes: it is there to say what hangs.
+const hangLimit = 5 * time.Minute
+
+// serve runs a server until the test's end. What it has to know from its first
+// moment on, setup tells it.
+func serve(t *testing.T, idle time.Duration, setup ...func(*world)) *world {
 	t.Helper()
 	log := logrus.New()
 	log.SetOutput(io.Discard)
@@ -97,6 +104,9 @@ func serve(t *testing.T, idle time.Duration) *world {
 			w.mu.Unlock()
 			return f()
 		}}
+	for _, f := range setup {
+		f(w)
+	}
 	go func() { w.ended <- w.Run(ctx) }()
 	select {
 	case <-w.ready:
@@ -107,6 +117,7 @@ func serve(t *testing.T, idle time.Duration) *world {
 }
 
 func (w *world) look() Properties {
+	w.looks.Add(1)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.is
@@ -151,7 +162,7 @@ func TestProperties(t *testing.T) {
 		t.Fatal(err)
 	}
 	if all["InstanceId"].Value() != "" || all["FetchedAt"].Value() != uint64(0) || all["Ended"].Value() != uint64(0) {
-		t.Errorf("what is not known is %v", all)
+		t.Errorf("got %v, want InstanceId empty, FetchedAt and Ended 0", all)
 	}
 	w.set(full)
 	if err := object.Call(propertiesIface+".GetAll", 0, Interface).Store(&all); err != nil {
@@ -170,7 +181,7 @@ func TestProperties(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if value, err := object.GetProperty(Interface + ".Device"); err != nil || value.Value() != "eth0" {
-		t.Errorf("Device: %v, %v", value, err)
+		t.Errorf("Device: got %v, error %v, want eth0", value, err)
 	}
 	for name, call := range map[string]*dbus.Call{
 		"UnknownProperty":  object.Call(propertiesIface+".Get", 0, Interface, "Password"),
@@ -181,16 +192,16 @@ func TestProperties(t *testing.T) {
 	} {
 		var e dbus.Error
 		if !errors.As(call.Err, &e) || e.Name != "org.freedesktop.DBus.Error."+name {
-			t.Errorf("want %s: %v", name, call.Err)
+			t.Errorf("got the error %v, want %s", call.Err, name)
 		}
 	}
 	if w.fetches.Load() != 0 {
-		t.Error("reading has asked the virtual router")
+		t.Errorf("reading has asked the virtual router %d times, want 0", w.fetches.Load())
 	}
 }
 
 // What is served is what the interface's document says.
-func TestIntrospection(t *testing.T) {
+func TestIntrospectionMatchesDocument(t *testing.T) {
 	bus(t)
 	serve(t, time.Minute)
 	object := dial(t).Object(Name, Path)
@@ -199,7 +210,7 @@ func TestIntrospection(t *testing.T) {
 		t.Fatal(err)
 	}
 	if document != policy.Interface {
-		t.Error("that is another document")
+		t.Errorf("got the document %s, want %s", document, policy.Interface)
 	}
 	var node introspect.Node
 	decoder := xml.NewDecoder(strings.NewReader(document))
@@ -211,7 +222,7 @@ func TestIntrospection(t *testing.T) {
 	for _, p := range node.Interfaces[i].Properties {
 		documented[p.Name] = p.Type
 		if p.Access != "read" {
-			t.Errorf("%s is for %s", p.Name, p.Access)
+			t.Errorf("%s: got access %s, want read", p.Name, p.Access)
 		}
 	}
 	served := make(map[string]string)
@@ -222,7 +233,7 @@ func TestIntrospection(t *testing.T) {
 		t.Errorf("properties (-documented +served):\n%s", diff)
 	}
 	if methods := node.Interfaces[i].Methods; len(methods) != 1 || methods[0].Name != "Refresh" || methods[0].Args[0].Type != "as" {
-		t.Errorf("methods: %v", methods)
+		t.Errorf("got the methods %v, want Refresh alone, with an argument of type as", methods)
 	}
 	// Each method of each interface is there.
 	for _, iface := range node.Interfaces {
@@ -230,7 +241,7 @@ func TestIntrospection(t *testing.T) {
 			var e dbus.Error
 			err := object.Call(iface.Name+"."+m.Name, 0).Err
 			if errors.As(err, &e) && strings.HasPrefix(e.Name, "org.freedesktop.DBus.Error.Unknown") {
-				t.Errorf("%s.%s: %v", iface.Name, m.Name, err)
+				t.Errorf("%s.%s: got the error %v, want none or another", iface.Name, m.Name, err)
 			}
 		}
 	}
@@ -238,7 +249,7 @@ func TestIntrospection(t *testing.T) {
 
 func TestRefresh(t *testing.T) {
 	bus(t)
-	w := serve(t, time.Minute)
+	w := serve(t, time.Minute, func(w *world) { w.calm = 1 }) // no answer is shared
 	changed, err := Refresh(t.Context())
 	if diff := cmp.Diff([]string{"public-keys", "user-data"}, changed); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
@@ -250,18 +261,24 @@ func TestRefresh(t *testing.T) {
 	} {
 		synced := make(chan struct{})
 		w.answer(func() ([]string, error) { defer close(synced); return nil, fails })
-		w.wait(t, calm)
 		_, err := Refresh(t.Context())
 		var e *Error
 		if !errors.As(err, &e) || e.Name != name || e.Error() != fails.Error() {
-			t.Errorf("%v, want %s: %v", err, name, fails)
+			t.Errorf("got the error %v, want %s: %v", err, name, fails)
 		}
 		<-synced
 	}
 	w.answer(func() ([]string, error) { return nil, nil })
-	w.wait(t, calm)
 	if changed, err := Refresh(t.Context()); err != nil || len(changed) != 0 {
-		t.Errorf("%q, %v", changed, err)
+		t.Errorf("got %q, error %v, want nothing and no error", changed, err)
+	}
+}
+
+// looked waits until the server has looked that often from now on.
+func (w *world) looked(t *testing.T, times int32) {
+	t.Helper()
+	for until := w.looks.Load() + times; w.looks.Load() < until; {
+		w.wait(t, lookEvery/10)
 	}
 }
 
@@ -277,12 +294,13 @@ func (w *world) wait(t *testing.T, d time.Duration) {
 
 // A thousand calls at once are one fetch, over as many connections as it takes: a
 // bus lets one wait for 128 answers (max_replies_per_connection).
-func TestStorm(t *testing.T) {
+func TestThousandCallsAreOneFetch(t *testing.T) {
 	bus(t)
-	w := serve(t, time.Minute)
+	w := serve(t, time.Minute, func(w *world) { w.calm = time.Hour }) // however long the last call takes to arrive
 	const connections, each = 10, 100
+	sent := make(chan struct{})
 	w.answer(func() ([]string, error) {
-		<-time.After(100 * time.Millisecond)
+		<-sent
 		return []string{"a"}, nil
 	})
 	var all []*dbus.Call
@@ -292,15 +310,16 @@ func TestStorm(t *testing.T) {
 			all = append(all, object.Go(Interface+".Refresh", 0, make(chan *dbus.Call, 1)))
 		}
 	}
+	close(sent)
 	for _, call := range all {
 		var changed []string
 		<-call.Done
 		if err := call.Store(&changed); err != nil || len(changed) != 1 {
-			t.Fatalf("%q, %v", changed, err)
+			t.Fatalf("got %q, error %v, want one name and no error", changed, err)
 		}
 	}
 	if n := w.fetches.Load(); n != 1 {
-		t.Errorf("%d calls were %d fetches", len(all), n)
+		t.Errorf("got %d fetches of %d calls, want 1", n, len(all))
 	}
 }
 
@@ -313,10 +332,11 @@ func TestPropertiesChanged(t *testing.T) {
 	}
 	signals := make(chan *dbus.Signal, 10)
 	conn.Signal(signals)
+	w.looked(t, 2) // the server tells of what changes after its first look
 	w.set(full)
 	s := <-signals
 	if s.Name != propertiesIface+".PropertiesChanged" || s.Body[0] != Interface {
-		t.Errorf("signal %v", s)
+		t.Errorf("got the signal %v, want PropertiesChanged of %s", s, Interface)
 	}
 	changed := s.Body[1].(map[string]dbus.Variant)
 	want := full.variants()
@@ -329,41 +349,42 @@ func TestPropertiesChanged(t *testing.T) {
 	w.set(more)
 	s = <-signals
 	if changed := s.Body[1].(map[string]dbus.Variant); len(changed) != 1 || changed["Device"].Value() != "eth1" {
-		t.Errorf("changed: %v", changed)
+		t.Errorf("got the change %v, want that of Device to eth1", changed)
 	}
-	select {
-	case s := <-signals:
-		t.Errorf("and then %v", s)
-	case <-time.After(3 * lookEvery):
+	w.looked(t, 3) // without a change
+	more.Text = "another"
+	w.set(more)
+	s = <-signals
+	if changed := s.Body[1].(map[string]dbus.Variant); len(changed) != 1 || changed["Text"].Value() != "another" {
+		t.Errorf("got the change %v, want the next one, of Text", changed)
 	}
 }
 
 // The server ends when nobody needs it: not while something goes on, not while a
 // call waits, and no call is lost.
-func TestIdle(t *testing.T) {
+func TestIdleServerEnds(t *testing.T) {
 	bus(t)
 	const idle = 300 * time.Millisecond
-	w := serve(t, idle)
-	w.set(Properties{State: "leasing", Busy: true})
-	w.wait(t, 3*idle)
+	w := serve(t, idle, func(w *world) { w.is = Properties{State: "leasing", Busy: true} })
+	w.wait(t, 3*idle) // fails if it ends
 	w.answer(func() ([]string, error) {
 		w.set(Properties{State: "ready"})
 		<-time.After(3 * idle)
 		return []string{"late"}, nil
 	})
 	if changed, err := Refresh(t.Context()); err != nil || len(changed) != 1 {
-		t.Errorf("%q, %v", changed, err)
+		t.Errorf("got %q, error %v, want one name and no error", changed, err)
 	}
 	select {
 	case err := <-w.ended:
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(hangLimit):
 		t.Error("the server does not end")
 	}
 	if _, err := Refresh(t.Context()); err == nil {
-		t.Error("there is still a server")
+		t.Error("got an answer after the end, want an error")
 	}
 }
 
@@ -397,43 +418,44 @@ func TestLeavesNothingUnanswered(t *testing.T) {
 }
 
 // Who wants no answer and comes at the last moment is not lost, either.
-func TestToldWhileLeaving(t *testing.T) {
+func TestAskWhileServerLeaves(t *testing.T) {
 	bus(t)
 	conn := dial(t)
-	w := serve(t, lookEvery)
 	var done atomic.Bool
-	w.answer(func() ([]string, error) {
-		<-time.After(2 * lookEvery)
-		done.Store(true)
-		return nil, nil
-	})
-	late := func() {
-		if err := ask(t.Context(), conn); err != nil {
-			t.Error(err)
+	w := serve(t, lookEvery, func(w *world) {
+		w.answer(func() ([]string, error) {
+			<-time.After(2 * lookEvery)
+			done.Store(true)
+			return nil, nil
+		})
+		late := func() {
+			if err := ask(t.Context(), conn); err != nil {
+				t.Error(err)
+			}
 		}
-	}
-	w.leaving.Store(&late)
+		w.leaving.Store(&late)
+	})
 	if err := <-w.ended; err != nil || !done.Load() {
-		t.Errorf("error %v; fetched: %t", err, done.Load())
+		t.Errorf("got error %v, fetched: %t, want none and true", err, done.Load())
 	}
 }
 
-func TestServerFails(t *testing.T) {
+func TestServerFailsWithoutNameOrBus(t *testing.T) {
 	d := bus(t)
 	w := serve(t, time.Minute)
 	second := &Server{Log: w.Log, Look: w.look, Ready: func() {}, Leaving: func() {}, Idle: time.Minute}
 	if err := second.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "another process has it") {
-		t.Errorf("a second server: %v", err)
+		t.Errorf("a second server: got the error %v, want that another process has the name", err)
 	}
 	d.Stop()
 	if err := <-w.ended; err == nil || !strings.Contains(err.Error(), "was lost") {
-		t.Errorf("without a bus: %v", err)
+		t.Errorf("without a bus: got the error %v, want that it was lost", err)
 	}
 	if err := second.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "cannot connect to the system bus") {
-		t.Errorf("without a bus: %v", err)
+		t.Errorf("without a bus: got the error %v, want that it cannot connect", err)
 	}
 	if _, err := Refresh(t.Context()); err == nil || !strings.Contains(err.Error(), "cannot connect to the system bus") {
-		t.Errorf("without a bus: %v", err)
+		t.Errorf("without a bus: got the error %v, want that it cannot connect", err)
 	}
 }
 
@@ -441,7 +463,7 @@ func TestServerFails(t *testing.T) {
 func asNobody(t *testing.T, d *nmtest.Daemon, args ...string) (string, error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "dbus-send", append([]string{"--bus=" + d.Address, "--print-reply", "--dest=" + Name, Path}, args...)...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}, Pdeathsig: syscall.SIGKILL}
 	cmd.Dir = "/"
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -450,7 +472,7 @@ func asNobody(t *testing.T, d *nmtest.Daemon, args ...string) (string, error) {
 }
 
 // Anybody reads; only root refreshes and has the name.
-func TestOtherUsers(t *testing.T) {
+func TestOtherUsersOnlyRead(t *testing.T) {
 	d := bus(t)
 	w := serve(t, time.Minute)
 	w.set(full)
@@ -459,14 +481,14 @@ func TestOtherUsers(t *testing.T) {
 		{propertiesIface + ".Get", "string:" + Interface, "string:VirtualRouter"},
 	} {
 		if out, err := asNobody(t, d, args...); err != nil || !strings.Contains(out, `"10.1.1.1"`) {
-			t.Errorf("%q: %v\n%s", args, err, out)
+			t.Errorf("%q: got the error %v, want none and 10.1.1.1 in\n%s", args, err, out)
 		}
 	}
 	if out, err := asNobody(t, d, "org.freedesktop.DBus.Introspectable.Introspect"); err != nil || !strings.Contains(out, "Refresh") {
-		t.Errorf("%v\n%s", err, out)
+		t.Errorf("got the error %v, want none and Refresh in\n%s", err, out)
 	}
 	if out, err := asNobody(t, d, "org.freedesktop.DBus.Peer.Ping"); err != nil {
-		t.Errorf("%v\n%s", err, out)
+		t.Errorf("got the error %v, want none\n%s", err, out)
 	}
 	for _, args := range [][]string{
 		{Interface + ".Refresh"},
@@ -474,15 +496,15 @@ func TestOtherUsers(t *testing.T) {
 		{"org.freedesktop.systemd1.Manager.Reload"},
 	} {
 		if out, err := asNobody(t, d, args...); err == nil {
-			t.Errorf("%q is allowed: %s", args, out)
+			t.Errorf("%q: got no error, want a refusal: %s", args, out)
 		}
 	}
 	if w.fetches.Load() != 0 {
-		t.Error("the virtual router was asked")
+		t.Errorf("got %d questions to the virtual router, want 0", w.fetches.Load())
 	}
 	out, err := asNobody(t, d, "--dest=org.freedesktop.DBus", "org.freedesktop.DBus.RequestName", "string:"+Name, "uint32:2") // replace
 	if err == nil {
-		t.Errorf("nobody has the name: %s", out)
+		t.Errorf("got the name as nobody, want a refusal: %s", out)
 	}
 }
 
@@ -529,7 +551,7 @@ func TestAskFollowsTheName(t *testing.T) {
 	}
 	select {
 	case <-asked:
-	case <-time.After(callLimit):
+	case <-time.After(hangLimit):
 		t.Error("who has the name now was not asked")
 	}
 }
