@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"net/netip"
 	"os"
@@ -53,21 +52,15 @@ func TestScripts(t *testing.T) {
 	}
 }
 
-// router is a VR whose values tell if one of them gets where it should not.
+// router starts a VR without a password server. Its values tell if one of them
+// gets where it should not.
 func router(t *testing.T, l *lab.Lab) error {
 	vr := vrtest.New()
 	vm := vrtest.Example("7d4f1f9a-58c1-4f5e-9a3c-3f0c5d9a1b2e", l.ClientAddr(0))
 	vm.Set("token", "SECRET-VALUE")
 	vm.UserData = []byte("#cloud-config\npassword: SECRET-USER-DATA\n")
 	vr.SetVM(l.ClientAddr(0), vm)
-	listener, err := l.Listen(0, netip.AddrPortFrom(l.VRAddr(0), 80).String())
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	t.Cleanup(cancel)
-	go vr.ServeMetadata(ctx, listener)
-	return nil
+	return l.Serve(t.Context(), 0, netip.AddrPortFrom(l.VRAddr(0), 80), vr.ServeMetadata)
 }
 
 func exits(ts *testscript.TestScript, neg bool, args []string) {
