@@ -1,3 +1,5 @@
+//go:build integration
+
 package main
 
 import (
@@ -20,7 +22,7 @@ func TestJournal(t *testing.T) {
 		t.Parallel()
 	}
 	lab.Run(t, lab.Config{}, func(l *lab.Lab) {
-		if err := router(t, l); err != nil {
+		if err := serveVR(t, l); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.MkdirAll("/run/systemd/journal", 0o755); err != nil {
