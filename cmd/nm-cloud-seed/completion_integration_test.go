@@ -90,7 +90,7 @@ func offers(t *testing.T, name, line, dir string) []string {
 
 // The real shells offer the commands, those that are no secret, and what goes
 // with each.
-func TestCompletion(t *testing.T) {
+func TestShellsCompleteCommands(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"sub", "other"} {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {

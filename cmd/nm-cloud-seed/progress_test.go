@@ -8,8 +8,8 @@ import (
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
 )
 
-// TestLiveLine: what others say keeps to its line, whatever it is.
-func TestLiveLine(t *testing.T) {
+// TestProgressKeepsToItsLine: what others say keeps to its line, whatever it is.
+func TestProgressKeepsToItsLine(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"looking for the virtual router", strings.Repeat("有线连接", 20), "a\x1b[2Jb\r\nc\u202ed", strings.Repeat("word ", 1000)} {
 		for _, width := range []int{1, 2, 12, 40, 80} {

@@ -53,9 +53,9 @@ func openTerminal(t *testing.T) (master, tty *os.File) {
 	return master, os.NewFile(other, "tty")
 }
 
-// TestDumb: only on a terminal that is not dumb a line is written over, and what is
+// TestProgressIsLiveOnCapableTerminals: only on a terminal that is not dumb a line is written over, and what is
 // long is broken on any terminal, and nowhere else.
-func TestDumb(t *testing.T) {
+func TestProgressIsLiveOnCapableTerminals(t *testing.T) {
 	for _, c := range []struct {
 		term     string
 		terminal bool
@@ -173,9 +173,9 @@ func (o *onTerminal) end(t *testing.T) int {
 	return o.ProcessState.ExitCode()
 }
 
-// TestWatch follows the service on a terminal: before there is anything, if there is to
+// TestWatchFollowsTheServiceOnTerminal follows the service on a terminal: before there is anything, if there is to
 // be, while it is at work, to its end.
-func TestWatch(t *testing.T) {
+func TestWatchFollowsTheServiceOnTerminal(t *testing.T) {
 	if !lab.Inside() {
 		t.Parallel()
 	}
