@@ -1,3 +1,5 @@
+//go:build integration
+
 package main
 
 import (
@@ -11,7 +13,7 @@ import (
 // What keeps the D-Bus API's process from ending is the service's run. A wait for the
 // virtual router may take days, and a refresh is its own: one whose end could not be
 // written must not keep it for ever.
-func TestLookBusy(t *testing.T) {
+func TestLookIsBusyDuringARunOnly(t *testing.T) {
 	if !lab.Inside() {
 		t.Parallel()
 	}

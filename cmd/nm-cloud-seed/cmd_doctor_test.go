@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestDoctorInterrupted: half a report is none.
-func TestDoctorInterrupted(t *testing.T) {
+// TestDoctorInterruptedPrintsNoReport: half a report is none.
+func TestDoctorInterruptedPrintsNoReport(t *testing.T) {
 	for _, args := range [][]string{{"doctor"}, {"doctor", "--json"}} {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()

@@ -39,7 +39,7 @@ func smallImage() map[string]string {
 	}
 }
 
-func TestGenerate(t *testing.T) {
+func TestGeneratorOrdersUnitsOnCloudStack(t *testing.T) {
 	all := []string{
 		"normal/cloud-init.service",
 		"normal/cloud-init.service.d/nm-cloud-seed.conf",
@@ -172,7 +172,7 @@ func TestGeneratorNeverFails(t *testing.T) {
 	}
 }
 
-func TestKmsgLine(t *testing.T) {
+func TestKmsgLineIsShortAndOne(t *testing.T) {
 	var kmsg strings.Builder
 	sayTo(&kmsg)(4, strings.Repeat("ä\n", 1000))
 	if line := kmsg.String(); len(line) > 976 || strings.Count(line, "\n") != 1 || !strings.HasPrefix(line, "<4>nm-cloud-seed-generator: ä ä") {
@@ -181,7 +181,7 @@ func TestKmsgLine(t *testing.T) {
 }
 
 // The configuration's words are the package's.
-func TestOrderingWords(t *testing.T) {
+func TestOrderingWordsAgree(t *testing.T) {
 	if systemd.Late != "late" || systemd.Early != "early" {
 		t.Error("config.Ordering and systemd.Ordering differ")
 	}

@@ -4,11 +4,12 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
 func TestAwaitHostname(t *testing.T) {
-	const never = 300 * time.Millisecond
+	const limit = 3 * time.Second
 	for _, tt := range []struct {
 		name, static, kernel string
 		waits                bool
@@ -26,23 +27,31 @@ func TestAwaitHostname(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			began := time.Now()
-			awaitHostname(static, kernel, never)
-			if waited := time.Since(began) >= never; waited != tt.waits {
-				t.Errorf("waited: %t, want %t", waited, tt.waits)
-			}
-			if !tt.waits {
-				return
-			}
-			corrected := make(chan error)
-			go func() {
-				time.Sleep(50 * time.Millisecond)
-				corrected <- os.WriteFile(kernel, []byte("web-1\n"), 0o644)
-			}()
-			awaitHostname(static, kernel, time.Hour)
-			if err := <-corrected; err != nil {
-				t.Error(err)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				awaitHostname(static, kernel, limit)
+				var want time.Duration
+				if tt.waits {
+					want = limit
+				}
+				if got := time.Since(began); got != want {
+					t.Errorf("got a wait of %v, want %v", got, want)
+				}
+				if !tt.waits {
+					return
+				}
+				const correctedAfter = 50 * time.Millisecond
+				corrected := make(chan error, 1)
+				time.AfterFunc(correctedAfter, func() { corrected <- os.WriteFile(kernel, []byte("web-1\n"), 0o644) })
+				began = time.Now()
+				awaitHostname(static, kernel, time.Hour)
+				if got := time.Since(began); got < correctedAfter || got >= time.Second {
+					t.Errorf("got a wait of %v, want one until the correction after %v", got, correctedAfter)
+				}
+				if err := <-corrected; err != nil {
+					t.Error(err)
+				}
+			})
 		})
 	}
 }

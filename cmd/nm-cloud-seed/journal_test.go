@@ -1,7 +1,8 @@
+//go:build integration
+
 package main
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"os"
@@ -13,14 +14,14 @@ import (
 	"github.com/nm-cloud-seed/nm-cloud-seed/test/lab"
 )
 
-// TestJournal stands in for journald, whose socket and JOURNAL_STREAM are all
+// TestJournalHasDeviceAndServer stands in for journald, whose socket and JOURNAL_STREAM are all
 // that the service sees of it (sd_journal_sendv(3), systemd.exec(5)).
-func TestJournal(t *testing.T) {
+func TestJournalHasDeviceAndServer(t *testing.T) {
 	if !lab.Inside() {
 		t.Parallel()
 	}
 	lab.Run(t, lab.Config{}, func(l *lab.Lab) {
-		if err := router(t, l); err != nil {
+		if err := serveVR(t, l); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.MkdirAll("/run/systemd/journal", 0o755); err != nil {
@@ -42,15 +43,13 @@ func TestJournal(t *testing.T) {
 		if err := syscall.Fstat(int(stderr.Fd()), &stat); err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-		defer cancel()
-		cmd := l.Command(ctx, "nm-cloud-seed", "run")
+		cmd := l.Command(t.Context(), "nm-cloud-seed", "run")
 		cmd.Stderr = stderr
 		cmd.Env = append(cmd.Env, fmt.Sprintf("JOURNAL_STREAM=%d:%d", stat.Dev, stat.Ino))
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		_ = journald.SetReadDeadline(time.Now().Add(20 * time.Second))
+		_ = journald.SetReadDeadline(time.Now().Add(5 * time.Minute)) // ends what hangs
 		entry := make([]byte, 64<<10)
 		for {
 			n, err := journald.Read(entry)

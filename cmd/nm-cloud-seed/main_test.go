@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestErrorLine: an error may have words of others in it, and several lines.
-func TestErrorLine(t *testing.T) {
+// TestErrorsAreCleanedLines: an error may have words of others in it, and several lines.
+func TestErrorsAreCleanedLines(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ args, want string }{
 		{"doctor a\x1b[2Jb\u202e\rc", "nm-cloud-seed: doctor takes no argument (for an image: nm-cloud-seed doctor --root a [2Jb  c)\n"},

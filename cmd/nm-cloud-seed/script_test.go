@@ -1,9 +1,7 @@
 package main
 
 import (
-	"context"
 	"errors"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,7 +11,6 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/nm-cloud-seed/nm-cloud-seed/datasource/cloudstack/vrtest"
 	"github.com/nm-cloud-seed/nm-cloud-seed/test/lab"
 )
 
@@ -21,53 +18,34 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"nm-cloud-seed": main})
 }
 
-// TestScripts runs each script of testdata in a lab of its own, with the real
-// program, which is this test binary under another name. Besides testscript's
-// commands there are:
+// TestScripts runs each script of testdata with the real program, which is this
+// test binary under another name. Besides testscript's commands there are:
 //
-//	vr                    start a virtual router that knows the VM
 //	exits STATUS CMD...   run a command that exits with this status
 //	mode FILE MODE        check a file's mode
 func TestScripts(t *testing.T) {
-	scripts, err := filepath.Glob("testdata/*.txtar")
+	eachScript(t, "testdata/*.txtar", testscript.Run)
+}
+
+// eachScript runs the scripts that match as subtests, beside each other.
+func eachScript(t *testing.T, pattern string, run func(*testing.T, testscript.Params)) {
+	t.Helper()
+	scripts, err := filepath.Glob(pattern)
 	if err != nil || len(scripts) == 0 {
-		t.Fatalf("there are no scripts: %v", err)
+		t.Fatalf("got %d scripts that match %s, want some: %v", len(scripts), pattern, err)
 	}
 	for _, script := range scripts {
 		t.Run(strings.TrimSuffix(filepath.Base(script), ".txtar"), func(t *testing.T) {
 			if !lab.Inside() {
 				t.Parallel()
 			}
-			lab.Run(t, lab.Config{}, func(l *lab.Lab) {
-				testscript.Run(t, testscript.Params{
-					Files:               []string{script},
-					RequireExplicitExec: true,
-					Cmds: map[string]func(*testscript.TestScript, bool, []string){
-						"vr":    func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(router(t, l)) },
-						"exits": exits,
-						"mode":  mode,
-					},
-				})
+			run(t, testscript.Params{
+				Files:               []string{script},
+				RequireExplicitExec: true,
+				Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "mode": mode},
 			})
 		})
 	}
-}
-
-// router is a VR whose values tell if one of them gets where it should not.
-func router(t *testing.T, l *lab.Lab) error {
-	vr := vrtest.New()
-	vm := vrtest.Example("7d4f1f9a-58c1-4f5e-9a3c-3f0c5d9a1b2e", l.ClientAddr(0))
-	vm.Set("token", "SECRET-VALUE")
-	vm.UserData = []byte("#cloud-config\npassword: SECRET-USER-DATA\n")
-	vr.SetVM(l.ClientAddr(0), vm)
-	listener, err := l.Listen(0, netip.AddrPortFrom(l.VRAddr(0), 80).String())
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	t.Cleanup(cancel)
-	go vr.ServeMetadata(ctx, listener)
-	return nil
 }
 
 func exits(ts *testscript.TestScript, neg bool, args []string) {

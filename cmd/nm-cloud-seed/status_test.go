@@ -158,8 +158,8 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-// TestStatusHostile: whatever the state says, the screen stays in order.
-func TestStatusHostile(t *testing.T) {
+// TestStatusKeepsHostileTextInOrder: whatever the state says, the screen stays in order.
+func TestStatusKeepsHostileTextInOrder(t *testing.T) {
 	t.Parallel()
 	evil := "a\x1b[2Jb\r\nc\u202ed\u200be 有线连接" + strings.Repeat("x", 5000)
 	s := booted257()
@@ -249,7 +249,7 @@ func TestScale(t *testing.T) {
 	}
 }
 
-func TestBlocks(t *testing.T) {
+func TestBlocksFor(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		env  string
@@ -290,7 +290,7 @@ func TestWrap(t *testing.T) {
 	}
 }
 
-func TestVerdict(t *testing.T) {
+func TestVerdictIsExitStatus(t *testing.T) {
 	t.Parallel()
 	for phase, want := range map[daemon.Phase]int{
 		daemon.Ready: 0, daemon.Idle: 0, daemon.Failed: exitFailed, daemon.Stopped: exitFailed, daemon.Fetching: exitRunning, "": exitRunning,

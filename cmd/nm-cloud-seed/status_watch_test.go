@@ -82,9 +82,9 @@ func (f *fakeTerminal) String() string {
 	return strings.TrimRight(strings.Join(all, "\n"), "\n")
 }
 
-// TestPaint: each picture takes the place of the one before, longer or shorter, and what
+// TestPaintReplacesThePictureBefore: each picture takes the place of the one before, longer or shorter, and what
 // was on the terminal before stays there.
-func TestPaint(t *testing.T) {
+func TestPaintReplacesThePictureBefore(t *testing.T) {
 	t.Parallel()
 	lines := func(n int, text string) (lines []string) {
 		for i := range n {
@@ -126,8 +126,8 @@ func TestPaint(t *testing.T) {
 	}
 }
 
-// TestPaintAgain: what is shown already is not painted again, but in the end.
-func TestPaintAgain(t *testing.T) {
+// TestPaintSkipsWhatIsShown: what is shown already is not painted again, but in the end.
+func TestPaintSkipsWhatIsShown(t *testing.T) {
 	t.Parallel()
 	f := &fakeTerminal{width: 20, height: 10}
 	p := &painter{w: f}
@@ -141,8 +141,8 @@ func TestPaintAgain(t *testing.T) {
 	}
 }
 
-// TestResize: a picture of another size is gone with the wind; the next one comes below.
-func TestResize(t *testing.T) {
+// TestPaintAfterResizeStartsBelow: a picture of another size is gone with the wind; the next one comes below.
+func TestPaintAfterResizeStartsBelow(t *testing.T) {
 	t.Parallel()
 	f := &fakeTerminal{width: 20, height: 10}
 	p := &painter{w: f}

@@ -1,8 +1,11 @@
+//go:build integration
+
 package main
 
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"regexp"
@@ -15,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
 	"github.com/nm-cloud-seed/nm-cloud-seed/test/lab"
 )
 
@@ -47,6 +51,61 @@ func openTerminal(t *testing.T) (master, tty *os.File) {
 		t.Fatal(errno)
 	}
 	return master, os.NewFile(other, "tty")
+}
+
+// TestProgressIsLiveOnCapableTerminals: only on a terminal that is not dumb a line is written over, and what is
+// long is broken on any terminal, and nowhere else.
+func TestProgressIsLiveOnCapableTerminals(t *testing.T) {
+	for _, c := range []struct {
+		term     string
+		terminal bool
+		live     bool
+		columns  int
+	}{
+		{"xterm", true, true, 80},
+		{"dumb", true, false, 80},
+		{"xterm", false, false, 0},
+		{"dumb", false, false, 0},
+	} {
+		t.Setenv("TERM", c.term)
+		r, w := openTerminal(t)
+		if !c.terminal {
+			var err error
+			if r, w, err = os.Pipe(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := columns(w); got != c.columns {
+			t.Errorf("TERM=%s, a terminal: %t: %d columns", c.term, c.terminal, got)
+		}
+		p := newProgress(w)
+		p.report(daemon.Progress{Step: "lease", Text: "looking for the virtual router"})
+		p.end()
+		w.Close()
+		said, _ := io.ReadAll(r) // of a terminal, EIO is its end
+		text := string(said)
+		if strings.Contains(text, "looking") != c.live || !strings.Contains(text, "  lease") {
+			t.Errorf("TERM=%s, a terminal: %t: %q", c.term, c.terminal, text)
+		}
+	}
+}
+
+// TestTerminalSize: it is as the terminal says, if that can be.
+func TestTerminalSize(t *testing.T) {
+	t.Parallel()
+	_, tty := openTerminal(t)
+	defer tty.Close()
+	for _, c := range []struct{ width, height, wantWidth, wantHeight, layout int }{
+		{80, 24, 80, 24, 79}, {30, 2, 30, 2, 39}, {1000, 500, 1000, 500, 399}, {0, 0, 80, 24, 79},
+	} {
+		if err := unix.IoctlSetWinsize(int(tty.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: uint16(c.height), Col: uint16(c.width)}); err != nil {
+			t.Fatal(err)
+		}
+		width, height := terminalSize(tty)
+		if s := newScreen(tty); width != c.wantWidth || height != c.wantHeight || s.width != c.layout || s.height != c.wantHeight {
+			t.Errorf("%+v: %d, %d, a layout for %d, %d", c, width, height, s.width, s.height)
+		}
+	}
 }
 
 func startOnTerminal(t *testing.T, args ...string) *onTerminal {
@@ -114,9 +173,9 @@ func (o *onTerminal) end(t *testing.T) int {
 	return o.ProcessState.ExitCode()
 }
 
-// TestWatch follows the service on a terminal: before there is anything, if there is to
+// TestWatchFollowsTheServiceOnTerminal follows the service on a terminal: before there is anything, if there is to
 // be, while it is at work, to its end.
-func TestWatch(t *testing.T) {
+func TestWatchFollowsTheServiceOnTerminal(t *testing.T) {
 	if !lab.Inside() {
 		t.Parallel()
 	}
@@ -148,7 +207,7 @@ func TestWatch(t *testing.T) {
 			t.Errorf("%q", text)
 		}
 
-		if err := router(t, l); err != nil {
+		if err := serveVR(t, l); err != nil {
 			t.Fatal(err)
 		}
 		late.wait(t, `state +\x1b\[32mready`, 1)

@@ -1,3 +1,5 @@
+//go:build integration
+
 package main
 
 import (
@@ -8,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/atomicfile"
@@ -28,11 +31,12 @@ func put(t *testing.T, path, text string) {
 }
 
 // watch is all that status --watch shows, and its exit status. With each picture
-// the next of these happens.
+// the next of these happens. It has to run with fake time (testing/synctest), in
+// which a slow machine loses none.
 func watch(t *testing.T, next ...func()) (all string, status int) {
 	t.Helper()
 	shown, w := io.Pipe()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour) // of fake time
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() {
@@ -54,9 +58,15 @@ func watch(t *testing.T, next ...func()) (all string, status int) {
 	var e exit
 	errors.As(<-ended, &e)
 	if ctx.Err() != nil {
-		t.Errorf("it goes on and on:\n%s", all)
+		t.Errorf("got no end, want one after what was to be shown:\n%s", all)
 	}
 	return all, e.code
+}
+
+// inFakeTime runs body in a lab, which has the files of a VM, with fake time.
+func inFakeTime(t *testing.T, body func(t *testing.T)) {
+	t.Helper()
+	lab.Run(t, lab.Config{NoNM: true}, func(*lab.Lab) { synctest.Test(t, body) })
 }
 
 // shows says whether there are these texts, one after the other.
@@ -71,12 +81,12 @@ func shows(t *testing.T, all string, want ...string) {
 	}
 }
 
-// TestWatchRefresh: a refresh is watched to its end, step by step.
-func TestWatchRefresh(t *testing.T) {
+// TestWatchShowsRefreshToItsEnd: a refresh is watched to its end, step by step.
+func TestWatchShowsRefreshToItsEnd(t *testing.T) {
 	if !lab.Inside() {
 		t.Parallel()
 	}
-	lab.Run(t, lab.Config{}, func(*lab.Lab) {
+	inFakeTime(t, func(t *testing.T) {
 		refresh := func(text, more string) {
 			put(t, daemon.StatePath, `{"phase": "ready", "ended": "2026-01-01T00:00:00Z", "refresh": {"text": "`+text+`"`+more+`}}`)
 		}
@@ -91,13 +101,13 @@ func TestWatchRefresh(t *testing.T) {
 	})
 }
 
-// TestWatchHealing: a boot without data is not over before healing is, which starts
+// TestWatchWaitsForHealing: a boot without data is not over before healing is, which starts
 // when cloud-init is done, and not at once then; but it may never start.
-func TestWatchHealing(t *testing.T) {
+func TestWatchWaitsForHealing(t *testing.T) {
 	if !lab.Inside() {
 		t.Parallel()
 	}
-	lab.Run(t, lab.Config{}, func(*lab.Lab) {
+	inFakeTime(t, func(t *testing.T) {
 		const (
 			wanting = daemon.RunDir + "/wanting"
 			result  = "/run/cloud-init/result.json"
@@ -127,8 +137,9 @@ func TestWatchHealing(t *testing.T) {
 		put(t, wanting, "")
 		start := time.Now()
 		all, _ = watch(t)
-		if took := time.Since(start); took < healGrace || strings.Contains(all, "healing") {
-			t.Errorf("after %v:\n%s", took, all)
+		// The state is looked at each lookAt.
+		if got := time.Since(start); got < healGrace || got > healGrace+lookAt || strings.Contains(all, "healing") {
+			t.Errorf("got the end after %v, want it after %v, without healing:\n%s", got, healGrace, all)
 		}
 	})
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -65,11 +64,9 @@ func newWorld(ctx context.Context, binary, cloudInit string) (*world, error) {
 func (w *world) Close() error { return errors.Join(w.Lab.Close(), os.RemoveAll(w.dir)) }
 
 func (w *world) setUp(ctx context.Context, cloudInit string) error {
-	listener, err := w.Listen(0, netip.AddrPortFrom(w.VRAddr(0), 80).String())
-	if err != nil {
+	if err := w.ServeVR(ctx, 0, w.vr); err != nil {
 		return err
 	}
-	go w.vr.ServeMetadata(ctx, listener)
 	if err := w.overlay(cloudInit); err != nil {
 		return fmt.Errorf("cannot set up cloud-init's file system: %w", err)
 	}
@@ -84,6 +81,7 @@ func (w *world) setUp(ctx context.Context, cloudInit string) error {
 			return err
 		}
 	}
+	var err error
 	if w.notify, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: notify}); err != nil {
 		return err
 	}

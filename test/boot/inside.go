@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"os"
 	"path"
 	"slices"
@@ -126,16 +125,9 @@ func (w *world) serve(ctx context.Context) error {
 		if n != w.router && !w.machines {
 			continue
 		}
-		metadata, err := w.Listen(n, netip.AddrPortFrom(w.VRAddr(n), 80).String())
-		if err != nil {
+		if err := w.ServeVR(ctx, n, w.vr); err != nil {
 			return err
 		}
-		passwords, err := w.Listen(n, netip.AddrPortFrom(w.VRAddr(n), 8080).String())
-		if err != nil {
-			return err
-		}
-		go w.vr.ServeMetadata(ctx, metadata)
-		go w.vr.ServePasswords(ctx, passwords)
 	}
 	return nil
 }

@@ -57,7 +57,7 @@ func (l *Lab) connectBus() error {
 		return err == nil, nil
 	})
 	if err != nil {
-		return fmt.Errorf("%w: %s", err, l.readLog(busLog))
+		return explainStart(err, l.readLog(busLog))
 	}
 	return nil
 }

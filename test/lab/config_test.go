@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-func TestFill(t *testing.T) {
+func TestNICDefaults(t *testing.T) {
 	t.Parallel()
 	n, err := NIC{}.fill(2)
 	if err != nil {
@@ -78,7 +78,7 @@ func TestDnsmasqArgs(t *testing.T) {
 	}
 }
 
-func TestFind(t *testing.T) {
+func TestFindNamesPackage(t *testing.T) {
 	t.Parallel()
 	if p, err := find("sh", searchPath()); err != nil || !strings.HasSuffix(p, "/sh") {
 		t.Errorf("sh: %q, %v", p, err)
@@ -93,7 +93,7 @@ func TestFind(t *testing.T) {
 	}
 }
 
-func TestInnerEnviron(t *testing.T) {
+func TestInnerEnvironLeadsNowhereOutside(t *testing.T) {
 	t.Parallel()
 	got := innerEnviron([]string{
 		"HTTP_PROXY=x", "https_proxy=x", "no_proxy=x", "HOME=/h", "PATH=/nowhere", "NOTIFY_SOCKET=x",
@@ -105,14 +105,14 @@ func TestInnerEnviron(t *testing.T) {
 	}
 }
 
-func TestTestArgs(t *testing.T) {
+func TestTestArgsSelectOneTest(t *testing.T) {
 	t.Parallel()
 	if got, want := testArgs("TestX/a.b/c#01")[1], `-test.run=^TestX$/^a\.b$/^c#01$`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
 
-func TestUnframed(t *testing.T) {
+func TestUnframedKeepsOnlyTheLog(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
 	u := &unframed{to: &b, test: "TestX/sub"}

@@ -129,7 +129,7 @@ func (l *Lab) startDnsmasq(i int, n *nic) error {
 		return strings.Contains(l.readLog(dhcpLog(i))[from:], ": started, version"), nil
 	})
 	if err != nil {
-		return fmt.Errorf("%w: %s", err, strings.TrimSpace(l.readLog(dhcpLog(i))[from:]))
+		return explainStart(err, l.readLog(dhcpLog(i))[from:])
 	}
 	return nil
 }
@@ -152,6 +152,7 @@ func (l *Lab) startDeaf(i int, n *nic) error {
 			if messageType(buf[:size]) != dhcpDiscover {
 				continue
 			}
+			l.note(dhcpLog(i), droppedDiscover)
 			n.mu.Lock()
 			n.due--
 			if n.due > 0 || n.deaf == nil {
@@ -190,6 +191,10 @@ func (l *Lab) StopDHCP(i int) error {
 	n.dhcp.stop(syscall.SIGKILL)
 	return nil
 }
+
+// droppedDiscover is the line in a DHCP log for each DHCPDISCOVER that DropFirst
+// leaves without an answer.
+const droppedDiscover = "dropped a DISCOVER"
 
 func dhcpLog(i int) string { return fmt.Sprintf("dnsmasq-%s.log", netnsName(i)) }
 

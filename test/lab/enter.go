@@ -62,7 +62,7 @@ var lifeline = sync.OnceValues(func() (*os.File, error) {
 // [Inside] is true and [New] works. An ordinary user gets a user namespace as
 // well, in which he is root.
 //
-// The inner process gets SIGTERM when ctx ends, and SIGKILL 3 s later. It dies
+// The inner process gets SIGTERM when ctx ends, and SIGKILL 10 s later. It dies
 // at once, with all that it started, when the outer process dies.
 func Enter(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	cmd, err := inner(ctx, "Enter", args)
@@ -87,7 +87,7 @@ func inner(ctx context.Context, purpose string, args []string) (*exec.Cmd, error
 	cmd.Env = append(innerEnviron(os.Environ()), insideEnv+"="+purpose)
 	cmd.ExtraFiles = []*os.File{line}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = waitDelay
+	cmd.WaitDelay = killDelay
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID |
 			syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC,

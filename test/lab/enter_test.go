@@ -1,3 +1,5 @@
+//go:build integration
+
 package lab
 
 import (
@@ -28,7 +30,8 @@ func again(t *testing.T, value string, args ...string) *exec.Cmd {
 	name, _, _ := strings.Cut(t.Name(), "/")
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", append(args, "-test.run=^"+name+"$", "-test.v")...)
 	cmd.Env = append(os.Environ(), caseEnv+"="+value, "TMPDIR="+t.TempDir(), "GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0")
-	cmd.WaitDelay = waitDelay
+	cmd.WaitDelay = killDelay
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return cmd
 }
 
@@ -105,7 +108,7 @@ func startUntilUp(t *testing.T, cmd *exec.Cmd) {
 // A test binary that dies takes its lab along, however it dies: by SIGKILL, by
 // SIGKILL while the lab's first process is stopped and cannot notice, or because
 // only the first process is told to end.
-func TestCrash(t *testing.T) {
+func TestLabDiesWithTestBinary(t *testing.T) {
 	if os.Getenv(caseEnv) != "" {
 		Run(t, Config{}, func(*Lab) {
 			t.Log("LAB IS UP")
@@ -150,7 +153,7 @@ func TestCrash(t *testing.T) {
 
 			begin := time.Now()
 			end(t, cmd.Process.Pid, first)
-			eventually(t, 10*time.Second, "end of all processes", func() bool {
+			eventually(t, "end of all processes", func() bool {
 				return len(inNamespace(t, ns)) == 0
 			})
 			t.Logf("all gone after %v", time.Since(begin).Round(time.Millisecond))
@@ -172,13 +175,13 @@ func send(t *testing.T, pid int, sig syscall.Signal) {
 }
 
 // The same where only the lifeline can tell the inner process.
-func TestLifeline(t *testing.T) {
+func TestLifelineEndsLab(t *testing.T) {
 	switch value := os.Getenv(caseEnv); {
 	case Inside():
 		fmt.Println("LAB IS UP")
 		select {}
 	case value != "":
-		cmd, err := inner(t.Context(), "lifeline", []string{"-test.run=^TestLifeline$"})
+		cmd, err := inner(t.Context(), "lifeline", []string{"-test.run=^TestLifelineEndsLab$"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -196,17 +199,33 @@ func TestLifeline(t *testing.T) {
 	if err := cmd.Wait(); err == nil {
 		t.Error("the test binary ended well")
 	}
-	eventually(t, 2*time.Second, "end of all processes", func() bool { return len(processesOf(t, value)) == 0 })
+	t.Cleanup(func() { // if the lifeline is broken
+		for pid := range processesOf(t, value) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	})
+	eventually(t, "end of all processes", func() bool { return len(processesOf(t, value)) == 0 })
 }
 
 // How a test's end inside a lab shows outside.
-func TestVerdict(t *testing.T) {
+func TestRunPassesVerdictOn(t *testing.T) {
+	if os.Getenv(caseEnv) == "" {
+		t.Parallel()
+	}
 	victims := map[string]func(){
-		"fail":    func() { Run(t, Config{}, func(*Lab) { t.Error("INNER FAILURE") }) },
-		"panic":   func() { Run(t, Config{}, func(*Lab) { panic("INNER PANIC") }) },
-		"skip":    func() { Run(t, Config{}, func(*Lab) { t.Skip("NO REASON") }) },
-		"exit":    func() { Run(t, Config{}, func(*Lab) { os.Exit(0) }) },
-		"hang":    func() { Run(t, Config{}, func(*Lab) { select {} }) },
+		"fail":  func() { Run(t, Config{}, func(*Lab) { t.Error("INNER FAILURE") }) },
+		"panic": func() { Run(t, Config{}, func(*Lab) { panic("INNER PANIC") }) },
+		"skip":  func() { Run(t, Config{}, func(*Lab) { t.Skip("NO REASON") }) },
+		"exit":  func() { Run(t, Config{}, func(*Lab) { os.Exit(0) }) },
+		"hang":  func() { Run(t, Config{}, func(*Lab) { select {} }) },
+		"inotify": func() {
+			if !Inside() { // the limit of this user namespace only
+				if err := os.WriteFile("/proc/sys/user/max_inotify_instances", []byte("0"), 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+			Run(t, Config{NICs: []NIC{{DHCPOptions: []string{"nonsense:x"}}}}, func(*Lab) {})
+		},
 		"setup":   func() { Run(t, Config{NICs: []NIC{{DHCPOptions: []string{"nonsense:x"}}}}, func(*Lab) {}) },
 		"profile": func() { Run(t, Config{Profiles: map[string]string{"../x": ""}}, func(*Lab) {}) },
 		"ip": func() {
@@ -248,25 +267,34 @@ func TestVerdict(t *testing.T) {
 	for name, c := range map[string]struct {
 		passes bool
 		args   []string
+		userNS bool     // in a user namespace of its own
 		want   []string // in the output
 	}{
-		"fail":     {want: []string{"INNER FAILURE", "the end of NetworkManager.log", "is starting...", "--- FAIL: TestVerdict"}},
-		"panic":    {want: []string{"INNER PANIC", "goroutine ", "the end of dnsmasq-vr0.log", "--- FAIL: TestVerdict"}},
-		"subtest":  {want: []string{"INNER FAILURE", "--- FAIL: TestVerdict/sub", "--- FAIL: TestVerdict ("}},
-		"skip":     {passes: true, want: []string{"NO REASON", "--- SKIP: TestVerdict"}},
-		"hang":     {args: []string{"-test.timeout=4s"}, want: []string{"deadline is near", "TestVerdict.func", "--- FAIL: TestVerdict"}},
-		"parallel": {passes: true, want: []string{"--- PASS: TestVerdict/sub"}},
+		"fail":     {want: []string{"INNER FAILURE", "the end of NetworkManager.log", "is starting...", "--- FAIL: TestRunPassesVerdictOn"}},
+		"panic":    {want: []string{"INNER PANIC", "goroutine ", "the end of dnsmasq-vr0.log", "--- FAIL: TestRunPassesVerdictOn"}},
+		"subtest":  {want: []string{"INNER FAILURE", "--- FAIL: TestRunPassesVerdictOn/sub", "--- FAIL: TestRunPassesVerdictOn ("}},
+		"skip":     {want: []string{"NO REASON", "skipped inside the lab", "--- FAIL: TestRunPassesVerdictOn"}},
+		"inotify":  {userNS: true, want: []string{"sysctl fs.inotify.max_user_instances=", "--- FAIL: TestRunPassesVerdictOn"}},
+		"hang":     {args: []string{"-test.timeout=1m"}, want: []string{"deadline is near", "TestRunPassesVerdictOn.func", "--- FAIL: TestRunPassesVerdictOn"}},
+		"parallel": {passes: true, want: []string{"--- PASS: TestRunPassesVerdictOn/sub"}},
 		"exit":     {want: []string{"did not run inside"}},
 		"profile":  {want: []string{`cannot use profile name "../x"`}},
-		"nested":   {want: []string{"cannot run a lab for TestVerdict/sub inside the one for TestVerdict"}},
+		"nested":   {want: []string{"cannot run a lab for TestRunPassesVerdictOn/sub inside the one for TestRunPassesVerdictOn"}},
 		"other":    {want: []string{"did not run inside"}},
 		"setup":    {want: []string{"dnsmasq has exited (exit status 1)", "bad dhcp-option"}},
 		"ip":       {want: []string{`Cannot find device "nobody"`}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out, err := again(t, name, c.args...).CombinedOutput()
+			t.Parallel()
+			cmd := again(t, name, c.args...)
+			if c.userNS {
+				cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWUSER
+				cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}}
+				cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}}
+			}
+			out, err := cmd.CombinedOutput()
 			if (err == nil) != c.passes {
-				t.Errorf("the test binary ended with %v", err)
+				t.Errorf("got %v as the end of the test binary, want success: %t", err, c.passes)
 			}
 			for _, want := range c.want {
 				if !bytes.Contains(out, []byte(want)) {
@@ -282,7 +310,7 @@ func TestVerdict(t *testing.T) {
 
 // Two labs with the same addresses that are surely up at the same time: each
 // waits for the other one's file.
-func TestSideBySide(t *testing.T) {
+func TestLabsRunSideBySide(t *testing.T) {
 	t.Parallel()
 	dir := os.Getenv(caseEnv)
 	if dir == "" {
@@ -301,7 +329,7 @@ func TestSideBySide(t *testing.T) {
 				if err := os.WriteFile(filepath.Join(dir, strconv.Itoa(i)), nil, 0o600); err != nil {
 					t.Fatal(err)
 				}
-				eventually(t, 10*time.Second, "other lab", func() bool {
+				eventually(t, "other lab", func() bool {
 					_, err := os.Stat(filepath.Join(dir, strconv.Itoa(1-i)))
 					return !errors.Is(err, fs.ErrNotExist)
 				})
@@ -314,7 +342,7 @@ func TestSideBySide(t *testing.T) {
 }
 
 // A lab without the testing package: what a program does.
-func TestEnter(t *testing.T) {
+func TestEnterRunsProgramInLab(t *testing.T) {
 	if os.Getenv(caseEnv) == "enter" {
 		if !Inside() {
 			t.Fatal("not inside")
@@ -335,7 +363,7 @@ func TestEnter(t *testing.T) {
 	}
 	t.Setenv(caseEnv, "enter")
 	var out bytes.Buffer
-	err := Enter(t.Context(), []string{"-test.run=^TestEnter$"}, nil, &out, &out)
+	err := Enter(t.Context(), []string{"-test.run=^TestEnterRunsProgramInLab$"}, nil, &out, &out)
 	if err != nil || !strings.Contains(out.String(), "NetworkManager is running, <nil>") {
 		t.Errorf("Enter: %v\n%s", err, out.String())
 	}

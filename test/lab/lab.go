@@ -59,7 +59,7 @@ func New(dir string, config Config) (*Lab, error) {
 	}
 	l := &Lab{config: config, dir: root}
 	if err := l.setUp(); err != nil {
-		return nil, errors.Join(err, l.Close())
+		return nil, errors.Join(err, checkInotify(), l.Close())
 	}
 	return l, nil
 }

@@ -1,3 +1,5 @@
+//go:build integration
+
 package lab
 
 import (
@@ -17,10 +19,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// hangLimit ends a test that waits for what does not come. It judges no time:
+// slow machines need seconds for what takes milliseconds.
+const hangLimit = 5 * time.Minute
+
 // eventually waits for something that NetworkManager does by itself.
-func eventually(t *testing.T, within time.Duration, what string, cond func() bool) {
+func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), within)
+	ctx, cancel := context.WithTimeout(t.Context(), hangLimit)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -28,7 +34,7 @@ func eventually(t *testing.T, within time.Duration, what string, cond func() boo
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatalf("no %s within %v", what, within)
+			t.Fatalf("got no %s within %v, want one", what, hangLimit)
 		}
 	}
 }
@@ -56,7 +62,7 @@ func state(t *testing.T, l *Lab, device string) string {
 
 func wantState(t *testing.T, l *Lab, device, want string) {
 	t.Helper()
-	eventually(t, 10*time.Second, device+" "+want, func() bool { return state(t, l, device) == want })
+	eventually(t, device+" "+want, func() bool { return state(t, l, device) == want })
 }
 
 // activate makes a DHCP profile for a NIC and returns its lease when it is
@@ -97,7 +103,7 @@ func check(t *testing.T, lease, want map[string]string) {
 	}
 }
 
-func TestOneNIC(t *testing.T) {
+func TestLabGivesALease(t *testing.T) {
 	t.Parallel()
 	begin := time.Now()
 	Run(t, Config{}, func(l *Lab) {
@@ -148,7 +154,7 @@ func serve(t *testing.T, l *Lab, i int, addr, text string) {
 // ask is what addr answers to the VM, or why it does not.
 func ask(t *testing.T, addr string) string {
 	t.Helper()
-	conn, err := (&net.Dialer{Timeout: 2 * time.Second}).DialContext(t.Context(), "tcp", addr)
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", addr)
 	if err != nil {
 		return err.Error()
 	}
@@ -162,7 +168,7 @@ func ask(t *testing.T, addr string) string {
 
 // Two networks; on the first one the addresses of a redundant router, on the
 // second one the options of a NIC that is not the default one.
-func TestTwoNICs(t *testing.T) {
+func TestEachNetworkHasItsOwnRouter(t *testing.T) {
 	t.Parallel()
 	Run(t, Config{NICs: []NIC{
 		{
@@ -199,7 +205,7 @@ func TestTwoNICs(t *testing.T) {
 	})
 }
 
-func TestNames(t *testing.T) {
+func TestRouterAnswersDNS(t *testing.T) {
 	t.Parallel()
 	Run(t, Config{NICs: []NIC{
 		{},
@@ -232,7 +238,7 @@ func TestNames(t *testing.T) {
 	})
 }
 
-func TestLateDHCP(t *testing.T) {
+func TestLateDHCPServerIsFound(t *testing.T) {
 	t.Parallel()
 	Run(t, Config{NICs: []NIC{{NoDHCP: true, NoRouter: true}}}, func(l *Lab) {
 		done := make(chan error, 1)
@@ -261,28 +267,25 @@ func TestLateDHCP(t *testing.T) {
 	})
 }
 
-// A lost DISCOVER costs seconds.
-func TestDropFirst(t *testing.T) {
+// NetworkManager asks again when its first DISCOVERs are lost.
+func TestDroppedDiscoversAreAskedAgain(t *testing.T) {
 	t.Parallel()
-	Run(t, Config{NICs: []NIC{{DropFirst: 1}}}, func(l *Lab) {
-		begin := time.Now()
+	Run(t, Config{NICs: []NIC{{DropFirst: 2}}}, func(l *Lab) {
 		if _, err := activate(t, l, 0); err != nil {
 			t.Fatal(err)
 		}
-		took := time.Since(begin)
-		t.Logf("active after %v", took.Round(time.Millisecond))
-		if took < 1500*time.Millisecond || took > 15*time.Second {
-			t.Errorf("active after %v, want NetworkManager's second try", took)
+		log := l.DHCPLog(0)
+		if got := strings.Count(log, droppedDiscover); got != 2 {
+			t.Errorf("got %d dropped DISCOVERs, want 2", got)
 		}
-		if n := strings.Count(l.DHCPLog(0), "DHCPDISCOVER"); n != 1 {
-			t.Errorf("dnsmasq saw %d DISCOVERs, want the second one", n)
+		if dropped, heard := strings.LastIndex(log, droppedDiscover), strings.Index(log, "DHCPDISCOVER("); heard < dropped {
+			t.Errorf("got a DISCOVER that dnsmasq heard before the last dropped one, want it later:\n%s", log)
 		}
 	})
 }
 
-// A late OFFER, with the options that dnsmasq would send. Each DISCOVER has its
-// own: a client that asked before and did not wait for the OFFER waits no longer.
-func TestOfferDelay(t *testing.T) {
+// A late OFFER has the options that dnsmasq would send.
+func TestLateOfferHasDnsmasqsOptions(t *testing.T) {
 	t.Parallel()
 	const delay = 700 * time.Millisecond
 	want := map[string]string{
@@ -291,23 +294,13 @@ func TestOfferDelay(t *testing.T) {
 		"dhcp_lease_time": "4294967295",
 	}
 	Run(t, Config{NICs: []NIC{{OfferDelay: delay}, {}}}, func(l *Lab) {
-		nmcli(t, l, "connection", "add", "type", "ethernet", "con-name", "impatient", "ifname", "eth0",
-			"autoconnect", "no", "ipv4.dad-timeout", "0", "ipv6.method", "disabled")
-		for range 3 {
-			ctx, cancel := context.WithTimeout(t.Context(), delay*2/3)
-			_, err := l.Nmcli(ctx, "connection", "up", "impatient")
-			cancel()
-			if err == nil {
-				t.Error("active before the OFFER")
-			}
-		}
 		begin := time.Now()
 		lease, err := activate(t, l, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if took := time.Since(begin); took < delay || took > 2*delay {
-			t.Errorf("active after %v, want %v", took, delay)
+		if took := time.Since(begin); took < delay {
+			t.Errorf("got a lease after %v, want %v or more", took, delay)
 		}
 		check(t, lease, want)
 
@@ -322,7 +315,7 @@ func TestOfferDelay(t *testing.T) {
 	})
 }
 
-func TestCarrier(t *testing.T) {
+func TestCarrierGoesAndComes(t *testing.T) {
 	t.Parallel()
 	Run(t, Config{NICs: []NIC{{NoCarrier: true}}, AutoDefault: true}, func(l *Lab) {
 		wantState(t, l, "eth0", "unavailable")
@@ -345,7 +338,7 @@ func TestCarrier(t *testing.T) {
 	})
 }
 
-func TestManagement(t *testing.T) {
+func TestNetworkManagerManagesWhatItIsTold(t *testing.T) {
 	t.Parallel()
 	Run(t, Config{
 		NICs:        []NIC{{}, {Unmanaged: true}, {Absent: true}, {}},
@@ -380,7 +373,7 @@ func TestManagement(t *testing.T) {
 	})
 }
 
-func TestNetworkManagerRestart(t *testing.T) {
+func TestNetworkManagerRestarts(t *testing.T) {
 	t.Parallel()
 	Run(t, Config{NoNM: true}, func(l *Lab) {
 		if _, err := l.Nmcli(t.Context(), "device"); err == nil {
@@ -408,7 +401,7 @@ func TestNetworkManagerRestart(t *testing.T) {
 }
 
 // What a lab must not see, and what it must be able to write.
-func TestIsolation(t *testing.T) {
+func TestLabIsIsolatedFromHost(t *testing.T) {
 	t.Parallel()
 	var before []net.Interface
 	if !Inside() {

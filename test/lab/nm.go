@@ -89,7 +89,7 @@ func (l *Lab) StartNetworkManager() error {
 		return err
 	}
 	if err := await("NetworkManager on the bus", l.nm, func() (bool, error) { return l.hasOwner(nmName) }); err != nil {
-		return fmt.Errorf("%w: %s", err, lastLines(l.NMLog(), 5))
+		return explainStart(err, l.NMLog())
 	}
 	return nil
 }

@@ -15,9 +15,10 @@ import (
 )
 
 const (
-	waitDelay   = 3 * time.Second        // between a polite and an impolite end
-	setupLimit  = 20 * time.Second       // for anything that takes milliseconds on an idle machine
-	pollingStep = 500 * time.Microsecond // for what nobody announces
+	killDelay   = 10 * time.Second     // from telling the first process to end until it is killed
+	stopLimit   = time.Minute          // from a signal to another process until that is killed
+	setupLimit  = 5 * time.Minute      // ends what hangs: it takes milliseconds, on a slow machine seconds
+	pollingStep = 2 * time.Millisecond // for what no event announces
 )
 
 // packages says which Debian package has a program.
@@ -112,7 +113,7 @@ func (p *process) running() bool {
 	}
 }
 
-// stop sends sig and waits for the end, which takes SIGKILL after waitDelay.
+// stop sends sig and waits for the end. After stopLimit it sends SIGKILL.
 func (p *process) stop(sig syscall.Signal) {
 	if p == nil || !p.running() {
 		return
@@ -120,7 +121,7 @@ func (p *process) stop(sig syscall.Signal) {
 	_ = p.cmd.Process.Signal(sig) // it may be gone by now
 	select {
 	case <-p.done:
-	case <-time.After(waitDelay):
+	case <-time.After(stopLimit):
 		_ = p.cmd.Process.Kill()
 		<-p.done
 	}

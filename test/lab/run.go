@@ -74,7 +74,7 @@ func runOutside(t *testing.T) {
 	ctx := t.Context()
 	if deadline, ok := t.Deadline(); ok {
 		// Before the testing package ends everything with a panic.
-		reserve := min(waitDelay+2*time.Second, time.Until(deadline)/2)
+		reserve := min(killDelay+2*time.Second, time.Until(deadline)/2)
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadlineCause(ctx, deadline.Add(-reserve), errors.New("the test's deadline is near"))
 		defer cancel()
@@ -93,15 +93,18 @@ func runOutside(t *testing.T) {
 	if err != nil && ctx.Err() != nil {
 		err = fmt.Errorf("%w: %w", err, context.Cause(ctx))
 	}
-	verdict, _ := os.ReadFile(filepath.Join(dir, verdictFile)) // none is one, too
+	verdict, _ := os.ReadFile(filepath.Join(dir, verdictFile)) // empty if there is none
 	switch {
 	case err == nil && string(verdict) == "pass":
 	case err == nil && string(verdict) == "skip":
-		t.Skip("skipped inside the lab")
+		t.Fatal("skipped inside the lab: a test that cannot run has to fail, and to say what it needs")
 	case err == nil && len(verdict) == 0:
 		t.Fatal("the test did not run inside the lab: does the same t.Run happen there?")
 	default:
 		dumpLogs(t, dir)
+		if err := checkInotify(); err != nil {
+			t.Log(err)
+		}
 		t.Fatalf("failed inside the lab: %v", err)
 	}
 }

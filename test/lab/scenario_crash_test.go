@@ -1,3 +1,5 @@
+//go:build integration
+
 package lab_test
 
 import (
@@ -158,8 +160,7 @@ func (s *scenario) crash() *crash {
 	s.must(os.MkdirAll("/run/cloud-init", 0o755))
 	s.done(true)
 	c := &crash{s, vrtest.New(), []edition{s.edition("a"), s.edition("other")}}
-	s.serve(0, s.VRAddr(0), c.vr)
-	s.servePasswords(0, s.VRAddr(0), c.vr)
+	s.must(s.ServeVR(s.Context(), 0, c.vr))
 	return c
 }
 

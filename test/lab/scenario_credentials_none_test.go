@@ -1,3 +1,5 @@
+//go:build integration
+
 package lab_test
 
 import (
@@ -69,7 +71,7 @@ func TestCredentialsNoPassword(t *testing.T) {
 			web := vrtest.New()
 			web.SetFaults(vrtest.Fault{Body: []byte("OK " + secret)})
 			s.serve(0, s.VRAddr(0), g.knows(0))
-			s.listen(0, netip.AddrPortFrom(s.VRAddr(0), 8080), web.ServeMetadata)
+			s.must(s.Serve(s.Context(), 0, netip.AddrPortFrom(s.VRAddr(0), 8080), web.ServeMetadata))
 			g.none("not from a CloudStack password server", time.Second)
 		})
 	})

@@ -1,3 +1,5 @@
+//go:build integration
+
 package lab_test
 
 import (
@@ -45,8 +47,7 @@ func userData(text string) func(*vrtest.VM) {
 func (g *guest) vr(nic int) *vrtest.VR {
 	g.Helper()
 	vr := g.knows(nic)
-	g.serve(nic, g.VRAddr(nic), vr)
-	g.servePasswords(nic, g.VRAddr(nic), vr)
+	g.must(g.ServeVR(g.Context(), nic, vr))
 	return vr
 }
 

@@ -1,3 +1,5 @@
+//go:build integration
+
 package lab_test
 
 import (
@@ -71,8 +73,7 @@ func TestDoctor(t *testing.T) {
 		vm.Password, vm.UserData = secret, []byte(secret)
 		vm.Set("token", secret)
 		vr.SetVM(s.ClientAddr(0), vm)
-		s.serve(0, s.VRAddr(0), vr)
-		s.servePasswords(0, s.VRAddr(0), vr)
+		s.must(s.ServeVR(s.Context(), 0, vr))
 		s.eventually(10*time.Second, "a lease", func() bool {
 			view, _, err := nm.Look(s.Context())
 			return err == nil && len(view.Leases) == 1

@@ -1,3 +1,5 @@
+//go:build integration
+
 package lab_test
 
 import (
@@ -80,8 +82,7 @@ func TestVirtualRouterDownAtReboot(t *testing.T) {
 	start(t, connected, func(s *scenario) {
 		vr := s.router(0, "before")
 		s.reboot()
-		s.serve(0, s.VRAddr(0), vr)
-		s.servePasswords(0, s.VRAddr(0), vr)
+		s.must(s.ServeVR(s.Context(), 0, vr))
 		first := s.seeded("before")
 		s.from(first, daemon.VirtualRouter, "seeded instance "+instance+" from "+s.VRAddr(0).String())
 		if info, err := os.Stat(copyFile); err != nil || info.Mode().Perm() != 0o600 {

@@ -1,3 +1,5 @@
+//go:build integration
+
 package lab_test
 
 import (
@@ -91,8 +93,7 @@ func TestRefresh(t *testing.T) {
 	start(t, connected, func(s *scenario) {
 		s.reboot()
 		vr := s.router(0, "web")
-		s.serve(0, s.VRAddr(0), vr)
-		s.servePasswords(0, s.VRAddr(0), vr)
+		s.must(s.ServeVR(s.Context(), 0, vr))
 		s.fails(s.refresh(s.Context()), daemon.ErrNotRun, "has not run since the system started")
 		first := s.seeded("web")
 		s.fails(s.refresh(s.Context()), daemon.ErrBusy, "cloud-init is still at work")

@@ -1,3 +1,5 @@
+//go:build integration
+
 package lab_test
 
 import (
@@ -7,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -62,24 +63,13 @@ func start(t *testing.T, c lab.Config, body func(s *scenario)) {
 // serve starts a VR on an address of a NIC's network, without its password server.
 func (s *scenario) serve(nic int, addr netip.Addr, vr *vrtest.VR) {
 	s.Helper()
-	s.listen(nic, netip.AddrPortFrom(addr, 80), vr.ServeMetadata)
+	s.must(s.Serve(s.Context(), nic, netip.AddrPortFrom(addr, 80), vr.ServeMetadata))
 }
 
 // servePasswords starts a VR's password server.
 func (s *scenario) servePasswords(nic int, addr netip.Addr, vr *vrtest.VR) {
 	s.Helper()
-	s.listen(nic, netip.AddrPortFrom(addr, 8080), vr.ServePasswords)
-}
-
-// listen has somebody serve in a NIC's network, until the test's end or stop.
-func (s *scenario) listen(nic int, addr netip.AddrPort, serve func(context.Context, net.Listener) error) (stop func()) {
-	s.Helper()
-	l, err := s.Listen(nic, addr.String())
-	s.must(err)
-	ctx, cancel := context.WithCancel(context.Background())
-	s.Cleanup(cancel)
-	go serve(ctx, l)
-	return cancel
+	s.must(s.Serve(s.Context(), nic, netip.AddrPortFrom(addr, 8080), vr.ServePasswords))
 }
 
 // router is a VR that knows the VM of a NIC, under a host name of its own.

@@ -5,6 +5,8 @@ import (
 	"net"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // request is a packet of the client with these options.
@@ -72,4 +74,61 @@ func TestDHCPOptions(t *testing.T) {
 	if got := messageType(append(make([]byte, optionsAt), 0, 61, 2, 53, 1, 53, 1, 1)); got != dhcpDiscover {
 		t.Errorf("the message type behind padding and another option is %d", got)
 	}
+}
+
+// packetConn is a connection whose other end is the test.
+type packetConn struct {
+	net.PacketConn
+	in, out chan []byte
+}
+
+func (c packetConn) ReadFrom(p []byte) (int, net.Addr, error) {
+	request, ok := <-c.in
+	if !ok {
+		return 0, nil, net.ErrClosed
+	}
+	return copy(p, request), nil, nil
+}
+
+func (c packetConn) WriteTo(p []byte, _ net.Addr) (int, error) {
+	c.out <- bytes.Clone(p)
+	return len(p), nil
+}
+
+func (c packetConn) Close() error { close(c.in); return nil }
+
+// Each DISCOVER has an OFFER of its own: a client that asked before and did not
+// wait for the OFFER waits no longer.
+func TestSlowServerDelaysEachOfferByItself(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n, err := NIC{OfferDelay: 700 * time.Millisecond}.fill(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mac := net.HardwareAddr{2, 0, 0, 0, 1, 0}
+		conn := packetConn{in: make(chan []byte), out: make(chan []byte)}
+		s := &slowServer{nic: n, mac: mac, conn: conn, log: func(string) {}}
+		go s.serve()
+		start := time.Now()
+		go func() {
+			for range 3 {
+				conn.in <- request(mac, 53, 1, dhcpDiscover)
+				time.Sleep(500 * time.Millisecond)
+			}
+		}()
+		for i, want := range []time.Duration{700 * time.Millisecond, 1200 * time.Millisecond, 1700 * time.Millisecond} {
+			kind := messageType(<-conn.out)
+			if got := time.Since(start); kind != dhcpOffer || got != want {
+				t.Errorf("answer %d: got message type %d after %v, want %d after %v", i, kind, got, dhcpOffer, want)
+			}
+		}
+		before := time.Now()
+		conn.in <- request(mac, 53, 1, dhcpRequest, 50, 4, 10, 1, 1, 100)
+		kind := messageType(<-conn.out)
+		if got := time.Since(before); kind != dhcpAck || got != 0 {
+			t.Errorf("got message type %d after %v, want %d at once", kind, got, dhcpAck)
+		}
+		s.close()
+	})
 }

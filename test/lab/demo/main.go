@@ -8,7 +8,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -99,11 +98,9 @@ func (d *demo) show(ctx context.Context, name string, args ...string) error {
 func (d *demo) world(ctx context.Context) error {
 	vm := vrtest.Example(instance, d.ClientAddr(0))
 	d.vr.SetVM(d.ClientAddr(0), vm)
-	listener, err := d.Listen(0, netip.AddrPortFrom(d.VRAddr(0), 80).String())
-	if err != nil {
+	if err := d.ServeVR(ctx, 0, d.vr); err != nil {
 		return err
 	}
-	go d.vr.ServeMetadata(ctx, listener)
 	heading("A VM on a CloudStack network, before nm-cloud-seed: NetworkManager runs, nothing is connected")
 	fmt.Printf("The virtual router at %s serves DHCP, DNS (real dnsmasq) and metadata (simulated).\n", d.VRAddr(0))
 	if err := d.show(ctx, "NetworkManager", "--version"); err != nil {
