@@ -128,7 +128,8 @@ func (j *Judge) mount(lower, dir string) error {
 		if err := os.MkdirAll(target, 0o755); err != nil {
 			return fmt.Errorf("cannot lay out cloud-init's root: %w", err)
 		}
-		if err := unix.Mount(d, target, "", unix.MS_BIND, ""); err != nil {
+		// With its submounts: in a user namespace they must not come off.
+		if err := unix.Mount(d, target, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 			return fmt.Errorf("cannot bind %s into cloud-init's root: %w", d, err)
 		}
 	}
@@ -144,25 +145,43 @@ func (j *Judge) mount(lower, dir string) error {
 // system whose resolv.conf NetworkManager has written: by its DNS name. The
 // network's domain is told the way systemd-networkd would.
 func (j *Judge) Crawl(ctx context.Context, dns, domain string) (Answer, error) {
-	return j.ask(ctx, unseeded, "nameserver "+dns+"\nsearch "+domain+"\n", "DOMAINNAME="+domain+"\n")
+	return j.askWith(ctx, unseeded, "nameserver "+dns+"\nsearch "+domain+"\n", "DOMAINNAME="+domain+"\n")
 }
 
 // Seed is what cloud-init gets from our seed. There is no DNS; up to 25.1 the
 // class looks for a VR before it looks at the seed, and finds the address of
 // one in a lease of systemd-networkd, where the service's unit will put it.
 func (j *Judge) Seed(ctx context.Context, server, domain string) (Answer, error) {
-	return j.ask(ctx, seeded, "", "SERVER_ADDRESS="+server+"\nROUTER="+server+"\nDOMAINNAME="+domain+"\n")
+	return j.askWith(ctx, seeded, "", "SERVER_ADDRESS="+server+"\nROUTER="+server+"\nDOMAINNAME="+domain+"\n")
 }
 
-func (j *Judge) ask(ctx context.Context, cloudDir, resolvConf, lease string) (answer Answer, err error) {
-	for name, text := range map[string]string{
-		"etc/resolv.conf":  resolvConf, // glibc notices the change
-		netifLeases + "/2": lease,
-	} {
-		if err := os.WriteFile(filepath.Join(j.root, name), []byte(text), 0o644); err != nil {
-			return Answer{}, fmt.Errorf("cannot ask cloud-init: %w", err)
-		}
+// Stage is what cloud-init gets in the lab as it is: with the lab's seed, routes,
+// leases of systemd-networkd and resolv.conf.
+func (j *Judge) Stage(ctx context.Context) (Answer, error) {
+	resolvConf, err := os.ReadFile("/etc/resolv.conf")
+	if err == nil {
+		err = j.write("etc/resolv.conf", string(resolvConf))
 	}
+	if err != nil {
+		return Answer{}, fmt.Errorf("cannot ask cloud-init: %w", err)
+	}
+	return j.ask(ctx, seeded)
+}
+
+// write writes a file of the root. glibc notices a change of resolv.conf.
+func (j *Judge) write(name, text string) error {
+	return os.WriteFile(filepath.Join(j.root, name), []byte(text), 0o644)
+}
+
+// askWith asks with this resolv.conf, and this lease of systemd-networkd.
+func (j *Judge) askWith(ctx context.Context, cloudDir, resolvConf, lease string) (Answer, error) {
+	if err := errors.Join(j.write("etc/resolv.conf", resolvConf), j.write(netifLeases+"/2", lease)); err != nil {
+		return Answer{}, fmt.Errorf("cannot ask cloud-init: %w", err)
+	}
+	return j.ask(ctx, cloudDir)
+}
+
+func (j *Judge) ask(ctx context.Context, cloudDir string) (answer Answer, err error) {
 	defer context.AfterFunc(ctx, func() { j.cmd.Process.Kill() })()
 	if err := json.NewEncoder(j.in).Encode(map[string]string{"cloud_dir": cloudDir}); err != nil {
 		return Answer{}, fmt.Errorf("cannot ask cloud-init: %w", err)

@@ -114,11 +114,24 @@ func runOnThread(cmd *exec.Cmd) error {
 	}()
 	err := <-done
 	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EINVAL) {
-		return fmt.Errorf("cannot create namespaces: %w: this takes root, or a kernel that lets ordinary users "+
-			"have user namespaces (see user.max_user_namespaces, kernel.unprivileged_userns_clone, "+
-			"kernel.apparmor_restrict_unprivileged_userns)", err)
+		return fmt.Errorf("cannot create namespaces: %w: %s", err, namespaceHint(err))
 	}
 	return err
+}
+
+// namespaceHint returns the reason for an error of clone(2), and what to do.
+func namespaceHint(err error) string {
+	switch {
+	case os.Geteuid() != 0:
+		return "this kernel does not let ordinary users have user namespaces\n" +
+			"run as root, or see user.max_user_namespaces, kernel.unprivileged_userns_clone and " +
+			"kernel.apparmor_restrict_unprivileged_userns"
+	case errors.Is(err, syscall.EPERM):
+		return "root has no CAP_SYS_ADMIN\nin a container: start the container with --privileged"
+	case errors.Is(err, syscall.ENOSPC):
+		return "the limit of namespaces is reached\nsee user.max_mnt_namespaces and its like"
+	}
+	return "this kernel lacks some of them"
 }
 
 // innerEnviron is env as the inside of a lab has it: nothing that leads out,
