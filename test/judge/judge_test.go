@@ -43,8 +43,7 @@ func releases(t *testing.T, body func(t *testing.T, b *bench)) {
 			if !lab.Inside() {
 				t.Parallel()
 			}
-			// The lab has no network to build it; it finds it built.
-			root, err := debroot.Root(t.Context(), suite, "cloud-init")
+			root, err := debroot.Image(suite).Open()
 			if err != nil {
 				t.Fatal(err)
 			}
