@@ -142,7 +142,7 @@ func TestApply(t *testing.T) {
 	for _, suite := range []string{"bookworm", "trixie", "sid"} {
 		t.Run(suite, func(t *testing.T) {
 			t.Parallel()
-			root, err := debroot.System(t.Context(), suite, debroot.Image()...)
+			root, err := debroot.Image(suite).Open()
 			if err != nil {
 				t.Fatal(err)
 			}

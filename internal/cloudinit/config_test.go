@@ -231,7 +231,7 @@ print(json.dumps([cfg.get("datasource_list"), get("network", "config"), get("sys
 DI_KERNEL_CMDLINE=; read_datasource_list; [ "$DI_DSLIST" = "$DI_DSLIST_DEFAULT" ] && echo || echo "$DI_DSLIST"); done`
 	for _, suite := range []string{"bookworm", "trixie", "sid"} {
 		t.Run(suite, func(t *testing.T) {
-			root, err := debroot.System(t.Context(), suite, debroot.Image()...)
+			root, err := debroot.Image(suite).Open()
 			if err != nil {
 				t.Fatal(err)
 			}

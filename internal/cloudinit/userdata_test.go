@@ -120,7 +120,7 @@ for name in sorted(os.listdir("/mnt")):
 `
 	for _, suite := range []string{"bookworm", "trixie", "sid"} {
 		t.Run(suite, func(t *testing.T) {
-			root, err := debroot.System(t.Context(), suite, debroot.Image()...)
+			root, err := debroot.Image(suite).Open()
 			if err != nil {
 				t.Fatal(err)
 			}

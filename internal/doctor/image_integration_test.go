@@ -35,7 +35,7 @@ type system struct {
 
 func newSystem(t *testing.T, suite string) system {
 	t.Helper()
-	root, err := debroot.System(t.Context(), suite, debroot.Image()...)
+	root, err := debroot.Image(suite).Open()
 	if err != nil {
 		t.Fatal(err)
 	}

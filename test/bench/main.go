@@ -41,8 +41,11 @@ func main() {
 
 // outside gets what a lab cannot have: packages from the network.
 func outside(ctx context.Context, binary, hook, report string) error {
-	fmt.Fprintf(os.Stderr, "bench: getting cloud-init of Debian %s\n", suite)
-	root, err := debroot.Root(ctx, suite, "cloud-init")
+	image := debroot.Image(suite)
+	if err := debroot.Prepare(ctx, os.Stderr, image); err != nil {
+		return err
+	}
+	root, err := image.Open()
 	if err != nil {
 		return err
 	}

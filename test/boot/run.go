@@ -70,7 +70,7 @@ func runAll(ctx context.Context, chosen []scenario, o options) error {
 		group.Go(func() error {
 			defer free.Release(r.weight(s))
 			began := time.Now()
-			boots := runOne(ctx, s, roots[s.root()], filepath.Join(artifacts, s.name), o.pkg)
+			boots := runOne(ctx, s, roots[s.root().String()], filepath.Join(artifacts, s.name), o.pkg)
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
@@ -107,27 +107,29 @@ func longestFirst(all []scenario) []int {
 	return order
 }
 
-// makeRoots gets the cached roots of the scenarios. That takes a while if they
-// are not there yet.
+// makeRoots builds the roots of the scenarios that are missing, and returns the
+// directory of each scenario's root by the root's name.
 func makeRoots(ctx context.Context, chosen []scenario) (map[string]string, error) {
-	roots := make(map[string]string)
+	var needed []debroot.Root
 	for _, s := range chosen {
-		if roots[s.root()] != "" {
-			continue
-		}
-		slow := time.AfterFunc(time.Second, func() { fmt.Printf("building a Debian %s, once: about a minute\n", s.root()) })
-		dir, err := debroot.System(ctx, s.suite, append(debroot.Image(), s.packages...)...)
-		slow.Stop()
+		needed = append(needed, s.root())
+	}
+	if err := debroot.Prepare(ctx, os.Stdout, needed...); err != nil {
+		return nil, err
+	}
+	dirs := make(map[string]string)
+	for _, r := range needed {
+		dir, err := r.Open()
 		if err != nil {
 			return nil, err
 		}
-		roots[s.root()] = dir
+		dirs[r.String()] = dir
 	}
-	return roots, nil
+	return dirs, nil
 }
 
-// root says which root a scenario needs.
-func (s scenario) root() string { return strings.Join(append([]string{s.suite}, s.packages...), " ") }
+// root returns the root that a scenario boots.
+func (s scenario) root() debroot.Root { return debroot.Image(s.suite, s.packages...) }
 
 // runOne does a scenario in a lab, and judges its boots.
 func runOne(ctx context.Context, s scenario, root, dir, pkg string) []result {

@@ -1,87 +1,131 @@
 package debroot
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
-	"time"
 )
+
+// recipe is part of each root's name: it changes with anything below that
+// changes what is in a root.
+const recipe = "system-2"
 
 // tools says which Debian package has a program.
 var tools = map[string]string{"mmdebstrap": "mmdebstrap", "apt-get": "apt"}
 
-// configure does for Python and certificates what the packages' configuration
-// would: else each start of a program compiles all that it imports, and trixie's
-// python3-requests does not even start.
-const configure = `set -e
-[ ! -x "$1/usr/bin/python3" ] ||
-	for dir in "$1"/usr/lib/python3*; do chroot "$1" python3 -m compileall -q -j0 "${dir#"$1"}"; done
-[ ! -d "$1/usr/share/ca-certificates" ] ||
-	find "$1/usr/share/ca-certificates" -name '*.crt' -exec cat {} + >"$1/etc/ssl/certs/ca-certificates.crt"`
+// copyBase copies the root $BASE into $1, where mmdebstrap has made its own /dev.
+// The files below /usr are shared by hard links, as dpkg replaces files there and
+// does not write to them: a copy takes seconds and some MB.
+const copyBase = `set -e
+for d in "$BASE"/*; do
+	case $d in
+	*/dev) ;;
+	*/usr) cp --archive --link "$d" "$1/" ;;
+	*) cp --archive "$d" "$1/" ;;
+	esac
+done`
 
-// unpack unpacks the packages only.
-var unpack = builder{"2", func(ctx context.Context, dir, suite string, packages []string) error {
-	return mmdebstrap(ctx, dir, suite, packages,
-		"--variant=extract",
-		// Unpacked without their base-files, packages of a release with a
-		// merged /usr need its links.
-		"--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
-		"--extract-hook="+configure)
-}}
+// systemPath leaves out what a user may have in front of it: mmdebstrap starts
+// Python for each package, and a wrapper of pyenv takes ten times as long.
+const systemPath = "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// install configures them, too. What this machine calls itself, and which
-// name servers it has, is none of the system's business.
-var install = builder{"system-1", func(ctx context.Context, dir, suite string, packages []string) error {
-	return mmdebstrap(ctx, dir, suite, packages,
-		"--variant=minbase",
+// install builds a root with mmdebstrap. mmdebstrap verifies the archive with the
+// keys that this machine's apt trusts or Debian's own keyring.
+func install(ctx context.Context, dir string, r Root, base string) error {
+	if os.Geteuid() != 0 {
+		return errors.New("mmdebstrap needs root here: run as root")
+	}
+	mirror, err := mirror(ctx)
+	if err != nil {
+		return err
+	}
+	args := []string{
+		"--format=directory",
+		"--include=" + strings.Join(r.packages, ","),
+		// A mirror, or a snapshot, may be behind: that is no danger to tests.
+		`--aptopt=Acquire::Check-Valid-Until "false"`,
+		`--aptopt=Acquire::Retries "3"`,
 		// Fewer files, and no fsync for each of them.
 		`--dpkgopt=force-unsafe-io`,
 		`--dpkgopt=path-exclude=/usr/share/doc/*`,
 		`--dpkgopt=path-exclude=/usr/share/man/*`,
 		`--dpkgopt=path-exclude=/usr/share/locale/*`,
+		// This machine's host name and name servers do not belong in the root.
 		`--customize-hook=rm -f "$1"/etc/hostname "$1"/etc/resolv.conf "$1"/etc/dpkg/dpkg.cfg.d/99mmdebstrap`,
-		`--customize-hook=: >"$1"/etc/machine-id`)
-}}
-
-// mmdebstrap makes a root. It verifies the archive with the keys that this
-// machine's apt trusts or Debian's own keyring.
-func mmdebstrap(ctx context.Context, dir, suite string, packages []string, options ...string) error {
-	mirror, err := mirror(ctx)
+		`--customize-hook=: >"$1"/etc/machine-id`,
+	}
+	if base == "" {
+		args = append(args, "--variant=minbase")
+	} else {
+		args = append(args, "--variant=custom", "--setup-hook="+copyBase)
+	}
+	cmd, err := command(ctx, "mmdebstrap", append(args, r.suite, dir, mirror)...)
 	if err != nil {
 		return err
 	}
-	args := append([]string{
-		"--format=directory",
-		"--include=" + strings.Join(packages, ","),
-		// A mirror, or a snapshot, may be behind: that is no danger to tests.
-		`--aptopt=Acquire::Check-Valid-Until "false"`,
-	}, options...)
-	cmd, err := command(ctx, "mmdebstrap", append(args, suite, dir, mirror)...)
-	if err != nil {
-		return err
-	}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("mmdebstrap: %w:\n%s", err, out)
+	// Debian's cloud kernels boot without an initial RAM disk (qemu.Kernel), and
+	// to make it takes a third of the time.
+	cmd.Env = append(os.Environ(), "INITRD=No", "BASE="+base, "PATH="+systemPath)
+	if out, err := runAlone(cmd); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return fmt.Errorf("mmdebstrap: %w:\n%s", err, tail(out))
 	}
 	return nil
 }
 
-// command is a program that gets time to clean up when the context ends.
+// tail returns the end of an output, where the reason of a failure is.
+func tail(out []byte) string {
+	lines := strings.Split(strings.TrimSpace(string(bytes.ToValidUTF8(out, nil))), "\n")
+	return "  " + strings.Join(lines[max(0, len(lines)-20):], "\n  ")
+}
+
+// runAlone runs cmd in mount and pid namespaces of its own and returns its
+// output. When cmd ends, is cancelled or this process dies, the kernel kills all
+// that cmd has started and drops its mounts.
+func runAlone(cmd *exec.Cmd) ([]byte, error) {
+	const enter = `mount --make-rprivate / && mount -t proc proc /proc && "$@"; exit $?` // no exec: sh stays and is pid 1
+	cmd.Args = append([]string{"sh", "-c", enter, "sh", cmd.Path}, cmd.Args[1:]...)
+	cmd.Path = "/bin/sh"
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID,
+		Setsid:     true, // Ctrl-C is for this process, which then cancels cmd
+		Pdeathsig:  syscall.SIGKILL,
+	}
+	type result struct {
+		out []byte
+		err error
+	}
+	done := make(chan result)
+	go func() {
+		// Pdeathsig counts for the thread that has started cmd (https://go.dev/issue/27505).
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		out, err := cmd.CombinedOutput()
+		done <- result{out, err}
+	}()
+	r := <-done
+	return r.out, r.err
+}
+
+// command returns a program of this machine, or says which package has it.
 func command(ctx context.Context, name string, args ...string) (*exec.Cmd, error) {
 	path, err := exec.LookPath(name)
 	if err != nil {
 		return nil, fmt.Errorf("cannot find %s: install the Debian package %s", name, tools[name])
 	}
-	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = 10 * time.Second
-	return cmd, nil
+	return exec.CommandContext(ctx, path, args...), nil
 }
 
-// mirror is where this machine's apt gets Debian's main archive from.
+// mirror returns the address that this machine's apt gets Debian's main archive
+// from.
 func mirror(ctx context.Context) (string, error) {
 	// apt-get knows all places and formats of its sources, and what each
 	// archive calls itself.

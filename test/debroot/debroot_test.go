@@ -1,137 +1,235 @@
 package debroot
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
-// Each release's own Python runs in its root, with its own modules, compiled.
-func TestRootRunsItsPython(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Fatal("this test needs root: it uses chroot(2)")
-	}
-	for suite, want := range map[string]string{"bookworm": "3.11", "trixie": "3.13", "sid": "3."} {
-		t.Run(suite, func(t *testing.T) {
-			t.Parallel()
-			dir, err := Root(t.Context(), suite, "python3-yaml", "python3")
-			if err != nil {
-				t.Fatal(err)
-			}
-			cmd := exec.CommandContext(t.Context(), "/usr/bin/python3", "-B", "-c",
-				"import os, sys, yaml; print(sys.version.split()[0], os.path.exists(yaml.__cached__))")
-			cmd.Dir, cmd.SysProcAttr = "/", &syscall.SysProcAttr{Chroot: dir}
-			out, err := cmd.CombinedOutput()
-			if version, compiled, _ := strings.Cut(strings.TrimSpace(string(out)), " "); err != nil ||
-				!strings.HasPrefix(version, want) || compiled != "True" {
-				t.Errorf("Python says %q, %v", out, err)
-			}
-			again, err := Root(t.Context(), suite, "python3", "python3-yaml", "python3")
-			if again != dir || err != nil {
-				t.Errorf("the second time: %q, %v; the first one: %q", again, err, dir)
-			}
-		})
-	}
+// fakeStore keeps roots that build makes.
+func fakeStore(t *testing.T, build func(ctx context.Context, dir string, r Root, base string) error) store {
+	return store{t.TempDir(), build, func(string) (int64, error) { return 1 << 50, nil }}
 }
 
-func TestBuiltOnceByWhoeverComesFirst(t *testing.T) {
-	dir := t.TempDir()
+func buildNothing(context.Context, string, Root, string) error { return nil }
+
+// With fake time, the build ends only when all others wait for its lock.
+func TestRootIsBuiltOnceForAllCallers(t *testing.T) {
 	var builds atomic.Int32
-	build := func(_ context.Context, dir, _ string, _ []string) error {
+	s := fakeStore(t, func(_ context.Context, dir string, _ Root, _ string) error {
 		builds.Add(1)
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(time.Second)
 		return os.WriteFile(filepath.Join(dir, "complete"), nil, 0o600)
-	}
-	var all sync.WaitGroup
-	for range 8 {
-		all.Go(func() {
-			root, err := store{dir, builder{build: build}}.root(t.Context(), "sid", []string{"dash"})
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			if _, err := os.Stat(filepath.Join(root, "complete")); err != nil {
-				t.Error(err)
-			}
-			if info, err := os.Stat(root); err != nil || info.Mode().Perm() != 0o755 {
-				t.Errorf("the root: %v, %v", info.Mode(), err)
-			}
-		})
-	}
-	all.Wait()
-	if n := builds.Load(); n != 1 {
-		t.Errorf("built %d times", n)
-	}
-}
-
-func TestRecipesApart(t *testing.T) {
-	s := store{t.TempDir(), builder{build: func(context.Context, string, string, []string) error { return nil }}}
-	seen := map[string]bool{}
-	for _, recipe := range [][]string{{"sid", "a1"}, {"trixie", "a1"}, {"sid", "a1", "b1"}, {"sid", "a1b1"}} {
-		root, err := s.root(t.Context(), recipe[0], recipe[1:])
-		if err != nil || seen[root] {
-			t.Errorf("%q: %q, %v", recipe, root, err)
+	})
+	root := System("sid", "dash")
+	synctest.Test(t, func(t *testing.T) {
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				if err := s.make(t.Context(), root); err != nil {
+					t.Error(err)
+					return
+				}
+				dir, err := s.open(root)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := os.Stat(filepath.Join(dir, "complete")); err != nil {
+					t.Error(err)
+				}
+				if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o755 {
+					t.Errorf("the root: got %v, %v, want the mode 0755", info, err)
+				}
+			})
 		}
-		seen[root] = true
+		all.Wait()
+	})
+	if got := builds.Load(); got != 1 {
+		t.Errorf("got %d builds, want 1", got)
 	}
 }
 
-func TestFailedOrKilledBuild(t *testing.T) {
-	dir := t.TempDir()
-	bad := errors.New("no archive")
-	fails := func(_ context.Context, dir, _ string, _ []string) error {
-		return errors.Join(bad, os.WriteFile(filepath.Join(dir, "half"), nil, 0o600))
+func TestRootNamesDiffer(t *testing.T) {
+	seen := map[string]Root{}
+	for _, r := range []Root{
+		System("sid", "a1"), System("trixie", "a1"), System("sid", "a1", "b1"), System("sid", "a1b1"),
+		Image("sid"), Image("trixie"), Image("sid", "a1"), Image("sid", "b1"),
+	} {
+		if other, found := seen[r.name()]; found {
+			t.Errorf("got the directory %s for %v and for %v, want two", r.name(), r, other)
+		}
+		seen[r.name()] = r
 	}
-	if _, err := (store{dir, builder{build: fails}}).root(t.Context(), "sid", []string{"dash"}); !errors.Is(err, bad) {
-		t.Errorf("the error is %v", err)
+	if a, b := System("sid", "a1", "b1"), System("sid", "b1", "a1", "b1"); a.name() != b.name() {
+		t.Errorf("got %s and %s for the same packages, want one name", a.name(), b.name())
 	}
-	if left, _ := filepath.Glob(filepath.Join(dir, "*[^k]")); len(left) != 0 { // .lock stays
-		t.Errorf("left: %q", left)
+}
+
+func TestFailedBuildLeavesNothing(t *testing.T) {
+	noArchive := errors.New("no archive")
+	s := fakeStore(t, func(_ context.Context, dir string, _ Root, _ string) error {
+		return errors.Join(noArchive, os.WriteFile(filepath.Join(dir, "half"), nil, 0o600))
+	})
+	if err := s.make(t.Context(), System("sid", "dash")); !errors.Is(err, noArchive) {
+		t.Errorf("got the error %v, want %v", err, noArchive)
 	}
-	works := func(context.Context, string, string, []string) error { return nil }
-	killed := filepath.Join(dir, "sid-"+builder{}.hash("sid", []string{"dash"})+".unfinished-1", "usr")
-	if err := os.MkdirAll(killed, 0o755); err != nil {
+	if left, _ := filepath.Glob(filepath.Join(s.dir, "*[^k]")); len(left) != 0 { // .lock stays
+		t.Errorf("got %q, want nothing to be left", left)
+	}
+}
+
+func TestBuildRemovesWhatKilledOneLeft(t *testing.T) {
+	s, root := fakeStore(t, buildNothing), System("sid", "dash")
+	killed := s.path(root) + ".unfinished-1"
+	if err := os.MkdirAll(filepath.Join(killed, "usr"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (store{dir, builder{build: works}}).root(t.Context(), "sid", []string{"dash"}); err != nil {
+	if err := s.make(t.Context(), root); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Stat(killed); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the killed build's directory: %v", err)
+		t.Errorf("the killed build's directory: got %v, want %v", err, os.ErrNotExist)
 	}
 }
 
-func TestGivesUpWaiting(t *testing.T) {
-	dir := t.TempDir()
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	s := store{dir, builder{build: func(context.Context, string, string, []string) error {
-		_, err := store{dir, builder{}}.root(ctx, "sid", []string{"dash"}) // another one, meanwhile
-		return err
-	}}}
-	if _, err := s.root(t.Context(), "sid", []string{"dash"}); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("the error is %v", err)
-	}
+func TestWaitForOtherBuildEndsWithContext(t *testing.T) {
+	root := System("sid", "dash")
+	synctest.Test(t, func(t *testing.T) {
+		var s store
+		s = fakeStore(t, func(context.Context, string, Root, string) error {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			return s.make(ctx, root) // waits for the lock of the build that it is in
+		})
+		if err := s.make(t.Context(), root); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got the error %v, want %v", err, context.DeadlineExceeded)
+		}
+	})
 }
 
-func TestSaysWhatIsMissing(t *testing.T) {
+func TestErrorNamesMissingProgramOrBadPackage(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	for name, pkg := range tools {
-		if _, err := command(t.Context(), name); err == nil || !strings.Contains(err.Error(), "install the Debian package "+pkg) {
-			t.Errorf("%s: %v", name, err)
+		want := "install the Debian package " + pkg
+		if _, err := command(t.Context(), name); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got the error %v, want %q in it", name, err, want)
 		}
 	}
-	for _, args := range [][]string{{"buster", "dash"}, {"sid"}, {"sid", "a,b"}, {"sid", "--x"}, {"sid", ""}} {
-		if root, err := Root(t.Context(), args[0], args[1:]...); err == nil {
-			t.Errorf("%q gave %q", args, root)
+	for _, r := range []Root{System("buster", "dash"), System("sid"), System("sid", "a,b"), System("sid", "--x"), System("sid", "")} {
+		if err := fakeStore(t, buildNothing).make(t.Context(), r); err == nil {
+			t.Errorf("%q: got no error, want one", r)
 		}
+	}
+}
+
+func TestOpenNamesCommandThatPreparesRoot(t *testing.T) {
+	s := fakeStore(t, buildNothing)
+	for want, r := range map[string]Root{
+		"run: make needs-test":   Image("trixie"),
+		"run: make needs-boot":   Image("trixie", "dbus-broker"),
+		"run: make needs-images": sets()["images"][1],
+		"test/debroot/sets.go":   Image("trixie", "dash"),
+	} {
+		if dir, err := s.open(r); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %q, %v, want an error with %q", r, dir, err, want)
+		}
+		if err := s.make(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		if dir, err := s.open(r); err != nil || dir != s.path(r) {
+			t.Errorf("%s: got %q, %v, want %q", r, dir, err, s.path(r))
+		}
+	}
+}
+
+// A root with further packages comes after its base, which is counted, too.
+func TestPrepareReportsEachMissingRoot(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		terminal bool
+		line     string
+	}{
+		{"plain", false, "[2/2] sid with dash … 3 s\n"},
+		{"terminal", true, "[2/2] sid with dash …\r[2/2] sid with dash … 1 s\r[2/2] sid with dash … 2 s\r[2/2] sid with dash … 3 s\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := fakeStore(t, func(_ context.Context, _ string, r Root, base string) error {
+					if _, ok := r.base(); ok {
+						if _, err := os.Stat(base); err != nil {
+							t.Errorf("the base of %s: %v", r, err)
+						}
+						time.Sleep(2900 * time.Millisecond)
+					}
+					return nil
+				})
+				wanted := []Root{Image("trixie"), Image("sid", "dash"), Image("trixie")}
+				if err := s.make(t.Context(), Image("trixie")); err != nil {
+					t.Fatal(err)
+				}
+				var out bytes.Buffer
+				if err := s.prepare(t.Context(), &out, tt.terminal, wanted); err != nil {
+					t.Fatal(err)
+				}
+				head := "2 of 3 Debian roots are missing: about 0.4 GB in " + s.dir + " and 2 minutes\n"
+				if got := out.String(); !strings.HasPrefix(got, head) || !strings.HasSuffix(got, tt.line) {
+					t.Errorf("got %q, want %q at its begin and %q at its end", got, head, tt.line)
+				}
+				out.Reset()
+				if err := s.prepare(t.Context(), &out, tt.terminal, wanted); err != nil || out.Len() != 0 {
+					t.Errorf("with nothing missing: got %q, %v, want nothing", &out, err)
+				}
+			})
+		})
+	}
+}
+
+func TestPrepareGoesOnAfterInterrupt(t *testing.T) {
+	ctx, interrupt := context.WithCancel(t.Context())
+	var built []string
+	s := fakeStore(t, func(ctx context.Context, _ string, r Root, _ string) error {
+		if r.suite == "sid" && ctx.Done() != nil && ctx.Err() == nil && len(built) == 1 {
+			interrupt()
+			return ctx.Err()
+		}
+		built = append(built, r.suite)
+		return nil
+	})
+	wanted := []Root{Image("bookworm"), Image("sid"), Image("trixie")}
+	var out bytes.Buffer
+	if err := s.prepare(ctx, &out, false, wanted); !errors.Is(err, context.Canceled) {
+		t.Errorf("got the error %v, want %v", err, context.Canceled)
+	}
+	out.Reset()
+	built = append(built, "interrupted")
+	if err := s.prepare(t.Context(), &out, false, wanted); err != nil {
+		t.Error(err)
+	}
+	if got, want := strings.Join(built, " "), "bookworm interrupted sid trixie"; got != want {
+		t.Errorf("got builds of %s, want %s", got, want)
+	}
+	if want := "2 of 3 Debian roots are missing"; !strings.HasPrefix(out.String(), want) {
+		t.Errorf("got %q, want %q at its begin", &out, want)
+	}
+}
+
+func TestPrepareWithTooLittleSpaceBuildsNothing(t *testing.T) {
+	s := fakeStore(t, func(context.Context, string, Root, string) error {
+		t.Error("got a build, want none")
+		return nil
+	})
+	s.free = func(string) (int64, error) { return 500e6, nil }
+	const want = "0.5 GB are free"
+	if err := s.prepare(t.Context(), &bytes.Buffer{}, false, []Root{Image("sid")}); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got the error %v, want %q in it", err, want)
 	}
 }

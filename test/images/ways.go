@@ -34,7 +34,11 @@ func ways() []way {
 
 // usedImage makes ROOT, an image that has booted.
 func usedImage(ctx context.Context, shop *workshop) error {
-	system, err := debroot.System(ctx, suite, debroot.Image()...)
+	image := debroot.Image(suite)
+	if err := debroot.Prepare(ctx, os.Stdout, image); err != nil {
+		return err
+	}
+	system, err := image.Open()
 	if err != nil {
 		return err
 	}

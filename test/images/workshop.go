@@ -59,9 +59,11 @@ func newWorkshop(ctx context.Context, packages []string, dist string) (*workshop
 	if runtime.GOARCH != "amd64" {
 		return nil, errors.New("cannot build images here: the page is written for amd64")
 	}
-	slow := time.AfterFunc(time.Second, func() { fmt.Printf("building a Debian %s with the tools, once: about a minute\n", suite) })
-	defer slow.Stop()
-	root, err := debroot.System(ctx, suite, packages...)
+	tools := debroot.System(suite, packages...)
+	if err := debroot.Prepare(ctx, os.Stdout, tools); err != nil {
+		return nil, err
+	}
+	root, err := tools.Open()
 	if err != nil {
 		return nil, err
 	}

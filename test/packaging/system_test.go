@@ -46,7 +46,7 @@ func newSystem(t *testing.T, suite string) *system {
 	if os.Getuid() != 0 {
 		t.Fatal("this test needs root: it mounts and uses chroot(2)")
 	}
-	root, err := debroot.System(t.Context(), suite, debroot.Image()...)
+	root, err := debroot.Image(suite).Open()
 	if err != nil {
 		t.Fatal(err)
 	}

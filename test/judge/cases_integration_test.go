@@ -1,3 +1,5 @@
+//go:build integration
+
 package judge_test
 
 import (

@@ -1,3 +1,5 @@
+//go:build integration
+
 package judge_test
 
 import (
@@ -12,8 +14,8 @@ import (
 	"github.com/nm-cloud-seed/nm-cloud-seed/test/judge"
 )
 
-// A judge who never says no is none: one changed byte of the seed is noticed.
-func TestOneWrongByteIsNoticed(t *testing.T) {
+// A comparison that never fails proves nothing: it finds each changed byte of the seed.
+func TestOneWrongByteInSeedIsADifference(t *testing.T) {
 	both := func(fact, key string) []string { return []string{fact, "metadata " + key} }
 	wrong := []struct {
 		name, file, old, new string
@@ -49,21 +51,21 @@ func TestOneWrongByteIsNoticed(t *testing.T) {
 		}
 		b.write(t)
 		if what := differing(); what != nil {
-			t.Fatalf("the right seed differs: %q", what)
+			t.Fatalf("the right seed: got differences in %q, want none", what)
 		}
 		for _, w := range wrong {
 			b.write(t)
 			name := filepath.Join(daemon.SeedLink, w.file)
 			data, err := os.ReadFile(name)
 			if err != nil || bytes.Count(data, []byte(w.old)) != 1 {
-				t.Fatalf("%s: %q is not there once (%v)", w.name, w.old, err)
+				t.Fatalf("%s: got %d times %q, %v, want it once", w.name, bytes.Count(data, []byte(w.old)), w.old, err)
 			}
 			data = bytes.Replace(data, []byte(w.old), []byte(w.new), 1)
 			if err := os.WriteFile(name, data, 0o600); err != nil {
 				t.Fatal(err)
 			}
 			if what := differing(); !slices.Equal(what, w.want) {
-				t.Errorf("%s: noticed in %q, not in %q", w.name, what, w.want)
+				t.Errorf("%s: got differences in %q, want them in %q", w.name, what, w.want)
 			}
 		}
 		// Without a seed, cloud-init must be seen to crawl: else everything
@@ -73,7 +75,7 @@ func TestOneWrongByteIsNoticed(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, asked := b.readSeed(t); asked == 0 {
-			t.Error("cloud-init did not ask the VR when half of the seed was missing")
+			t.Error("with half of the seed: got no request to the virtual router, want some")
 		}
 	})
 }
