@@ -11,7 +11,7 @@ import (
 // where it cannot, and systemd says so.
 const waits = "[Unit]\nAfter=NetworkManager.service\n"
 
-func TestDeadlock(t *testing.T) {
+func TestDeadlockOfSamplesIsFound(t *testing.T) {
 	for suite, stage := range map[string]string{"bookworm": "cloud-init.service", "trixie": "cloud-init-network.service", "sid": "cloud-init-network.service"} {
 		files := sample(t, suite)
 		unit := "usr/lib/systemd/system/" + stage
@@ -33,15 +33,12 @@ func TestDeadlock(t *testing.T) {
 				tt.change()
 				u := loadFiles(t, files)
 				if diff := cmp.Diff(tt.want, u.Deadlock()); diff != "" {
-					t.Error(diff)
+					t.Errorf("-want +got:\n%s", diff)
 				}
-				v := judgePlan(t, files, Plan{Files: []File{{Name: stage + ".d/waits.conf", Text: waits}}})
-				if deadlock := len(v.cycles) > 0; deadlock != (tt.want != nil) {
-					t.Errorf("systemd finds the cycles %q", v.cycles)
-				}
+				checkWithSystemd(t, files, Plan{Files: []File{{Name: stage + ".d/waits.conf", Text: waits}}}, tt.want != nil)
 				for _, o := range []Ordering{Late, Early} {
 					if way := u.With(u.Plan(o)).Deadlock(); way != nil {
-						t.Errorf("still there with ordering=%s: %q", o, way)
+						t.Errorf("with ordering=%s: got %q, want no deadlock", o, way)
 					}
 				}
 			})
@@ -49,8 +46,8 @@ func TestDeadlock(t *testing.T) {
 	}
 }
 
-// TestDeadlockWays: the shortest, over what is started.
-func TestDeadlockWays(t *testing.T) {
+// TestDeadlockIsTheShortestWay: the shortest, over what is started.
+func TestDeadlockIsTheShortestWay(t *testing.T) {
 	const run = "[Service]\nExecStart=/x\n[Unit]\nDefaultDependencies=no\n"
 	files := map[string]string{
 		"usr/lib/systemd/system/default.target":             "[Unit]\nWants=cloud-init.service cloud-init-network.service NetworkManager.service a.service b.service\n",
@@ -64,7 +61,7 @@ func TestDeadlockWays(t *testing.T) {
 	way := func(want ...string) {
 		t.Helper()
 		if diff := cmp.Diff(want, loadFiles(t, files).Deadlock()); diff != "" {
-			t.Error(diff)
+			t.Errorf("-want +got:\n%s", diff)
 		}
 	}
 	way("cloud-init.service", "a.service", "b.service", networkManager)
@@ -74,7 +71,7 @@ func TestDeadlockWays(t *testing.T) {
 	way("cloud-init.service", networkManager)
 }
 
-func TestMasked(t *testing.T) {
+func TestMaskedUnits(t *testing.T) {
 	u := loadFiles(t, map[string]string{
 		"etc/systemd/system/a.service":     "-> /dev/null",
 		"usr/lib/systemd/system/a.service": "[Service]\nExecStart=/x\n",
@@ -87,10 +84,10 @@ func TestMasked(t *testing.T) {
 		"d.service": "/etc/systemd/system/c.service", "e.service": "",
 	} {
 		if got := u.Masked(unit); got != want {
-			t.Errorf("%s: %q, want %q", unit, got, want)
+			t.Errorf("%s: got %q, want %q", unit, got, want)
 		}
 	}
 	if way := u.Deadlock(); way != nil {
-		t.Errorf("without NetworkManager: %q", way)
+		t.Errorf("without NetworkManager: got %q, want no deadlock", way)
 	}
 }

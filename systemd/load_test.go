@@ -10,15 +10,14 @@ import (
 	"syscall"
 	"testing"
 	"testing/fstest"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/rootfs"
 )
 
-// TestLoadOdd has files that nobody should have.
-func TestLoadOdd(t *testing.T) {
+// TestLoadSkipsOddFiles has files that nobody should have.
+func TestLoadSkipsOddFiles(t *testing.T) {
 	root, outside := t.TempDir(), t.TempDir()
 	writeTree(t, outside, map[string]string{"secret.service": "[Unit]\nAfter=secret.target\n", "d/x.conf": "[Unit]\nAfter=secret.target\n"})
 	files := map[string]string{
@@ -69,30 +68,30 @@ func TestLoadOdd(t *testing.T) {
 		"masked.service": false, "empty.service": false, "fifo.service": false, "nosuch.service": false, "": false,
 	} {
 		if got := u.Installed(unit); got != want {
-			t.Errorf("%s is installed: %t", unit, got)
+			t.Errorf("%s: got installed %t, want %t", unit, got, want)
 		}
 	}
 	for _, unit := range []string{"linked.service", "bom.service", "unclosed.service"} {
 		if !slices.Contains(u.graph.next[unit], "multi-user.target") {
-			t.Errorf("%s is not before multi-user.target", unit)
+			t.Errorf("%s: got it before %q, want multi-user.target, too", unit, u.graph.next[unit])
 		}
 	}
 	if _, leak := u.graph.nodes["secret.target"]; leak {
-		t.Error("read a file outside the root")
+		t.Error("got a unit from outside the root, want none")
 	}
 	if !u.Started("multi-user.target") || !u.Started(defaultTarget) || u.Started("linked.service") {
-		t.Error("started:", u.boot)
+		t.Errorf("got started %v, want multi-user.target and %s, not linked.service", u.boot, defaultTarget)
 	}
 }
 
-func TestLoadNothing(t *testing.T) {
+func TestLoadFailsWithoutUnits(t *testing.T) {
 	if _, err := Load(fstest.MapFS{}, ""); err == nil || !strings.HasPrefix(err.Error(), "cannot read the units of /:") {
 		t.Error(err)
 	}
 }
 
-// TestLoadMany has more than any system has: time and notes stay bounded.
-func TestLoadMany(t *testing.T) {
+// TestLoadBoundsWhatItReads has more than any system has: time and notes stay bounded.
+func TestLoadBoundsWhatItReads(t *testing.T) {
 	fsys := fstest.MapFS{lib + "default.target": {Data: []byte("[Unit]\n")}}
 	for i := range 200 {
 		fsys[fmt.Sprintf("%sbig%d.service", lib, i)] = &fstest.MapFile{Data: make([]byte, maxFileSize+1)}
@@ -110,15 +109,16 @@ func TestLoadMany(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := u.Notes(); len(n) != maxNotes+1 || n[maxNotes] != "150 more of these" {
-		t.Errorf("%d notes, the last: %s", len(n), n[len(n)-1])
+		t.Errorf("got %d notes, the last %q, want %d, the last %q", len(n), n[len(n)-1], maxNotes+1, "150 more of these")
 	}
 	if !slices.Contains(u.graph.next["n4999.service"], "chain.service") {
-		t.Error("a dependency is lost")
+		t.Errorf("got n4999.service before %q, want chain.service", u.graph.next["n4999.service"])
 	}
 }
 
-// A FIFO in a directory's place must not be opened: that waits for a writer.
-func TestFIFO(t *testing.T) {
+// A FIFO in a directory's place must not be opened: that waits for a writer, and
+// the test for its own timeout.
+func TestLoadDoesNotOpenFIFOs(t *testing.T) {
 	for _, name := range []string{etc + "x.service.wants", etc + "x.service", "run/systemd/system"} {
 		root := t.TempDir()
 		writeTree(t, root, sample(t, "trixie"))
@@ -128,27 +128,20 @@ func TestFIFO(t *testing.T) {
 		if err := syscall.Mkfifo(filepath.Join(root, name), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		done := make(chan *Units, 1)
-		go func() { done <- load(t, root) }()
-		select {
-		case u := <-done:
-			if len(u.Plan(Late).Files) == 0 {
-				t.Errorf("%s: no plan", name)
-			}
-		case <-time.After(20 * time.Second):
-			t.Fatalf("%s: still reading", name)
+		if p := load(t, root).Plan(Late); len(p.Files) == 0 {
+			t.Errorf("%s: got no files in the plan, want some", name)
 		}
 	}
 }
 
-func TestWrite(t *testing.T) {
+func TestPlanWriteReplacesNothing(t *testing.T) {
 	dir := t.TempDir()
 	normal, early := filepath.Join(dir, "normal"), filepath.Join(dir, "early")
 	if _, err := (Plan{}).Write(normal, early); err != nil {
 		t.Fatal(err)
 	}
 	if left, _ := os.ReadDir(dir); len(left) > 0 {
-		t.Errorf("written for nothing: %v", left)
+		t.Errorf("got %v from an empty plan, want nothing", left)
 	}
 	p := Plan{Files: []File{{Name: "a.service", Text: "x"}, {Early: true, Name: "b.d/c.conf", Text: "y"}, {Name: "t.wants/a.service", Link: "/nowhere"}}}
 	if kept, err := p.Write(normal, early); err != nil || kept != nil {
@@ -157,7 +150,7 @@ func TestWrite(t *testing.T) {
 	// What is there already is another generator's.
 	kept, err := Plan{Files: []File{{Name: "a.service", Text: "z"}, {Name: "t.wants/a.service", Link: "/z"}}}.Write(normal, early)
 	if want := []string{normal + "/a.service", normal + "/t.wants/a.service"}; err != nil || !slices.Equal(kept, want) {
-		t.Errorf("kept %q, %v", kept, err)
+		t.Errorf("got %q, %v, want %q", kept, err, want)
 	}
 	got := make(map[string]string)
 	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -177,10 +170,10 @@ func TestWrite(t *testing.T) {
 	// Nothing stays of what cannot be written as a whole: the copy comes first.
 	failed := filepath.Join(dir, "failed")
 	if _, err := p.Write(failed, "/dev/null"); err == nil {
-		t.Error("no error")
+		t.Error("got no error, want one of the early directory")
 	}
 	if left, err := filepath.Glob(failed + "/*"); len(left) > 0 {
-		t.Errorf("left %q, %v", left, err)
+		t.Errorf("got %q, %v, want nothing left", left, err)
 	}
 	if _, err := p.Write("/dev/null", early); err == nil || !strings.HasPrefix(err.Error(), "cannot write unit files: ") {
 		t.Error(err)

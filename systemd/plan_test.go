@@ -238,7 +238,7 @@ func TestPlan(t *testing.T) {
 			p := u.Plan(cmpOr(tt.ordering, Late))
 			if tt.ordering != Early || tt.files != nil {
 				if diff := cmp.Diff(slices.Sorted(slices.Values(tt.files)), names(p.Files)); diff != "" {
-					t.Error("files:", diff)
+					t.Errorf("files (-want +got):\n%s", diff)
 				}
 			}
 			has(t, p.String(), tt.text)
@@ -251,26 +251,18 @@ func TestPlan(t *testing.T) {
 				}
 			}
 			if diff := cmp.Diff(tt.loud, loud); diff != "" {
-				t.Error("left out:", diff)
+				t.Errorf("left out (-want +got):\n%s", diff)
 			}
 			if len(p.Files) == 0 {
 				return
 			}
 			after := u.With(p)
 			if c := u.newCycle(p); c != nil || len(after.Cycles()) > 0 != tt.cycle {
-				t.Errorf("cycles %q", after.Cycles())
+				t.Errorf("got cycles %q, want some: %t", after.Cycles(), tt.cycle)
 			}
-			v := judgePlan(t, files, p)
-			if len(v.cycles) > 0 != tt.cycle {
-				t.Errorf("systemd finds cycles %q", v.cycles)
-			}
-			for _, id := range append(u.NetworkStages(), Service, networkManager) {
-				if !v.jobs[id] {
-					t.Errorf("systemd does not start %s", id)
-				}
-			}
+			checkWithSystemd(t, files, p, tt.cycle, append(u.NetworkStages(), Service, networkManager)...)
 			if !after.Started(Service) || u.Started(Service) {
-				t.Error("started:", after.Started(Service), u.Started(Service))
+				t.Errorf("got %s started: %t, %t before the plan, want true, false", Service, after.Started(Service), u.Started(Service))
 			}
 		})
 	}

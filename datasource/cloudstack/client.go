@@ -46,10 +46,12 @@ type client struct {
 	http   *http.Client
 	dialer net.Dialer
 	port   uint16
+	// lookup asks one of a lease's DNS servers for data-server.
+	lookup func(ctx context.Context, l lease.Lease, server netip.Addr) ([]netip.Addr, error)
 }
 
 func newClient(l lease.Lease, port uint16) *client {
-	c := &client{port: port, dialer: net.Dialer{
+	c := &client{port: port, lookup: lookup, dialer: net.Dialer{
 		// A dial outlives its request, and four hung ones would block all others.
 		Timeout:   dialTimeout,
 		LocalAddr: &net.TCPAddr{IP: l.Address.Addr().AsSlice()},
@@ -210,17 +212,8 @@ func (c *client) resolve(ctx context.Context, l lease.Lease) ([]netip.Addr, erro
 	answers := make([]chan answer, len(l.DNS))
 	for i, server := range l.DNS {
 		answers[i] = make(chan answer, 1)
-		r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			d := net.Dialer{Control: bindTo(l.Device)}
-			if strings.HasPrefix(network, "udp") {
-				d.LocalAddr = &net.UDPAddr{IP: l.Address.Addr().AsSlice()}
-			} else {
-				d.LocalAddr = &net.TCPAddr{IP: l.Address.Addr().AsSlice()}
-			}
-			return d.DialContext(ctx, network, netip.AddrPortFrom(server, 53).String())
-		}}
 		go func() {
-			addrs, err := r.LookupNetIP(ctx, "ip4", "data-server.")
+			addrs, err := c.lookup(ctx, l, server)
 			answers[i] <- answer{addrs, err}
 		}()
 	}
@@ -237,6 +230,20 @@ func (c *client) resolve(ctx context.Context, l lease.Lease) ([]netip.Addr, erro
 		err = errors.New(no.Err)
 	}
 	return nil, fmt.Errorf("cannot resolve data-server: %w", err)
+}
+
+// lookup asks a DNS server for data-server, from the lease's device and address.
+func lookup(ctx context.Context, l lease.Lease, server netip.Addr) ([]netip.Addr, error) {
+	r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		d := net.Dialer{Control: bindTo(l.Device)}
+		if strings.HasPrefix(network, "udp") {
+			d.LocalAddr = &net.UDPAddr{IP: l.Address.Addr().AsSlice()}
+		} else {
+			d.LocalAddr = &net.TCPAddr{IP: l.Address.Addr().AsSlice()}
+		}
+		return d.DialContext(ctx, network, netip.AddrPortFrom(server, 53).String())
+	}}
+	return r.LookupNetIP(ctx, "ip4", "data-server.")
 }
 
 // usable bounds what a DNS server says and puts addresses of our own subnet

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -23,13 +24,13 @@ const keyPath = indexPath + "public-keys"
 
 // get asks the address number i.
 func (l *lab) get(i int, path string, max int64, timeout time.Duration) ([]byte, error) {
-	c := newClient(l.lease(0), l.port)
+	c := l.client(l.lease(0))
 	defer c.close()
 	body, err := c.get(l.Context(), l.addr(i), path, max, timeout)
 	return body, l.note(nil, err)
 }
 
-func TestGet(t *testing.T) {
+func TestGetReturnsWholeAnswersOnly(t *testing.T) {
 	t.Parallel()
 	value := strings.Repeat(secret, 10)
 	for _, test := range []struct {
@@ -57,21 +58,20 @@ func TestGet(t *testing.T) {
 		{name: "header too long", fault: vrtest.Fault{HeaderBytes: 1 << 20}, want: "the answer is not valid HTTP"},
 		{name: "header of some length", fault: vrtest.Fault{HeaderBytes: 8 << 10}},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			l, vm := newLab(t, 1), example()
+		if test.max == 0 {
+			test.max = maxLeaf
+		}
+		if test.timeout == 0 {
+			test.timeout = limit
+		}
+		check := func(t *testing.T, l *lab) {
+			vm := example()
 			vm.Set("public-keys", value)
 			l.vr(0, vm, test.fault)
-			if test.max == 0 {
-				test.max = maxLeaf
-			}
-			if test.timeout == 0 {
-				test.timeout = limit
-			}
 			body, err := l.get(0, keyPath, test.max, test.timeout)
 			if test.want == "" {
 				if err != nil || string(body) != value {
-					t.Errorf("got %d bytes, %v", len(body), err)
+					t.Errorf("got %d bytes, %v, want %d bytes", len(body), err, len(value))
 				}
 				return
 			}
@@ -79,14 +79,21 @@ func TestGet(t *testing.T) {
 				t.Errorf("got %d bytes, %v, want %s", len(body), err, test.want)
 			}
 			if test.is != nil && !errors.Is(err, test.is) {
-				t.Errorf("%v is not %v", err, test.is)
+				t.Errorf("got %v, want %v", err, test.is)
 			}
-		})
+		}
+		inFakeTime(t, test.name, func(t *testing.T) { check(t, newPipeLab(t, 1)) })
+		if test.timeout == limit { // the pipes answer like TCP
+			t.Run(test.name+", over TCP", func(t *testing.T) {
+				t.Parallel()
+				check(t, newLab(t, 1))
+			})
+		}
 	}
 }
 
 // What no Apache would say, and what net/http quotes in its errors.
-func TestGetRaw(t *testing.T) {
+func TestGetRefusesWhatIsNotHTTP(t *testing.T) {
 	t.Parallel()
 	const ok = "HTTP/1.1 200 OK\r\n"
 	big := strings.Repeat("x", 200)
@@ -123,7 +130,7 @@ func TestGetRaw(t *testing.T) {
 	}
 }
 
-func TestGetRequest(t *testing.T) {
+func TestGetSendsPathAndHeaderOnly(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, 1)
 	requests := l.raw(0, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
@@ -143,20 +150,20 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 	vr := l.vr(0, example(), vrtest.Fault{RedirectTo: "http://" + netip.AddrPortFrom(l.addr(1), l.port).String() + keyPath})
 	for _, status := range []string{"302", "302"} {
 		if _, err := l.get(0, keyPath, maxLeaf, limit); err == nil || err.Error() != "the answer is HTTP status "+status {
-			t.Errorf("got %v", err)
+			t.Errorf("got %v, want HTTP status %s", err, status)
 		}
 	}
 	if n := elsewhere.Connections(); n != 0 {
-		t.Errorf("%d connections to where it leads", n)
+		t.Errorf("got %d connections to where it leads, want none", n)
 	}
 	if n := len(vr.Requests()); n != 2 {
-		t.Errorf("%d requests", n)
+		t.Errorf("got %d requests, want 2", n)
 	}
 }
 
 // The environment's proxy can only be ruled out here: net/http never uses one
 // for loopback addresses.
-func TestNoProxy(t *testing.T) {
+func TestClientHasNoProxyAndNoCookies(t *testing.T) {
 	t.Parallel()
 	c := newClient(lease.Lease{Device: "lo", Address: netip.MustParsePrefix("127.0.0.1/8")}, 80)
 	if transport := c.http.Transport.(*http.Transport); transport.Proxy != nil {
@@ -167,7 +174,7 @@ func TestNoProxy(t *testing.T) {
 	}
 }
 
-func TestSourceAddress(t *testing.T) {
+func TestClientAsksFromTheLeasesAddress(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, 1)
 	vr := l.vr(0, nil)
@@ -179,15 +186,15 @@ func TestSourceAddress(t *testing.T) {
 		defer c.close()
 		body, err := c.get(t.Context(), l.addr(0), indexPath+"instance-id", maxLeaf, limit)
 		if own == "127.0.0.9/8" && (err != nil || string(body) != vmID) || own != "127.0.0.9/8" && !errors.Is(err, errNotFound) {
-			t.Errorf("from %s: got %q, %v", own, body, err)
+			t.Errorf("from %s: got %q, %v, want the data of that address", own, body, err)
 		}
 	}
 	if r := vr.Requests(); len(r) != 2 || r[0].Client != addr("127.0.0.9") || r[1].Client != addr("127.0.0.1") {
-		t.Errorf("requests %v", r)
+		t.Errorf("got requests %v, want one from 127.0.0.9, then one from 127.0.0.1", r)
 	}
 }
 
-func TestDialFails(t *testing.T) {
+func TestDialErrorsNameTheReasonOnly(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, 1)
 	l.vr(0, example())
@@ -206,7 +213,7 @@ func TestDialFails(t *testing.T) {
 		c := newClient(from, l.port)
 		_, err := c.get(t.Context(), l.addr(test.server), keyPath, maxLeaf, limit)
 		if !errors.Is(err, test.want) || err.Error() != test.want.Error() { // without addresses and calls
-			t.Errorf("%s: got %v", test.name, err)
+			t.Errorf("%s: got %v, want %v", test.name, err, test.want)
 		}
 		c.close()
 	}
@@ -214,28 +221,39 @@ func TestDialFails(t *testing.T) {
 	cancel()
 	c := newClient(l.lease(0), l.port)
 	if _, err := c.get(ctx, l.addr(0), keyPath, maxLeaf, limit); !errors.Is(err, context.Canceled) || err.Error() != "context canceled" {
-		t.Errorf("cancelled: %v", err)
+		t.Errorf("cancelled: got %v, want %v", err, context.Canceled)
 	}
 }
 
 // A connection is used again after an answer of any status.
-func TestConnectionIsKept(t *testing.T) {
+func TestConnectionIsReusedAfterAnyStatus(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, 1)
-	vr := l.vr(0, example(), vrtest.Fault{Times: 1, Status: 404}, vrtest.Fault{Times: 1, Status: 500})
-	c := newClient(l.lease(0), l.port)
-	defer c.close()
-	var got []byte
-	for range 3 {
-		body, _ := c.get(t.Context(), l.addr(0), userDataPath, maxUserData, limit)
-		got = append(got, body...)
-	}
-	if !bytes.Equal(got, example().UserData) || vr.Connections() != 1 {
-		t.Errorf("got %d bytes over %d connections", len(got), vr.Connections())
+	synctest.Test(t, func(t *testing.T) {
+		l := newPipeLab(t, 1)
+		vr := l.vr(0, example(), vrtest.Fault{Times: 1, Status: 404}, vrtest.Fault{Times: 1, Status: 500})
+		c := l.client(l.lease(0))
+		defer c.close()
+		var got []byte
+		for range 3 {
+			body, _ := c.get(t.Context(), l.addr(0), userDataPath, maxUserData, limit)
+			got = append(got, body...)
+		}
+		if !bytes.Equal(got, example().UserData) || vr.Connections() != 1 {
+			t.Errorf("got %d bytes over %d connections, want %d over one", len(got), vr.Connections(), len(example().UserData))
+		}
+	})
+}
+
+func TestResolveFailsWithoutDNSServer(t *testing.T) {
+	t.Parallel()
+	from := lease.Lease{Device: "lo", Address: netip.MustParsePrefix("127.0.0.1/8"), DNS: []netip.Addr{addr("127.0.0.62")}}
+	got, err := newClient(from, 80).resolve(t.Context(), from)
+	if want := "cannot resolve data-server: "; got != nil || err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("got %v, %v, want %s...", got, err, want)
 	}
 }
 
-func TestUsable(t *testing.T) {
+func TestUsableAddressesOfDataServer(t *testing.T) {
 	t.Parallel()
 	own := netip.MustParsePrefix("10.1.0.9/24")
 	for _, test := range []struct{ name, found, want string }{

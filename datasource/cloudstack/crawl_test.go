@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -27,13 +28,12 @@ func TestEarlyAnswersAreAskedAgain(t *testing.T) {
 		"empty":                {{Match: vrtest.Path(indexPath), Times: 1, Empty: true}, {Match: vrtest.Path(userDataPath), Times: 1, Empty: true}},
 		"index without the id": {{Match: vrtest.Path(indexPath), Times: 1, Body: []byte("service-offering\n")}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			l, vm := newLab(t, 1), example()
+		inFakeTime(t, name, func(t *testing.T) {
+			l, vm := newPipeLab(t, 1), example()
 			l.vr(0, vm, early...)
 			inst, err := l.crawl()
 			if err != nil || string(inst.UserData) != string(vm.UserData) {
-				t.Fatalf("got %v, %v", inst, err)
+				t.Fatalf("got %v, %v, want all of the VM's data", inst, err)
 			}
 			if diff := cmp.Diff(values(vm), inst.Metadata); diff != "" {
 				t.Error(diff)
@@ -136,9 +136,8 @@ func TestCrawlKeys(t *testing.T) {
 			warnings: []string{`^key "latin1" is not UTF-8`},
 		},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			l, vm := newLab(t, 1), example()
+		inFakeTime(t, test.name, func(t *testing.T) {
+			l, vm := newPipeLab(t, 1), example()
 			want := values(vm)
 			if test.change != nil {
 				test.change(vm)
@@ -156,7 +155,7 @@ func TestCrawlKeys(t *testing.T) {
 				t.Errorf("metadata (-want +got):\n%s", diff)
 			}
 			if inst.ID != vmID || string(inst.UserData) != string(vm.UserData) {
-				t.Errorf("ID %q and %d bytes of user-data", inst.ID, len(inst.UserData))
+				t.Errorf("got ID %q and %d bytes of user-data, want %q and %d", inst.ID, len(inst.UserData), vmID, len(vm.UserData))
 			}
 			matchAll(t, inst.Warnings, test.warnings)
 		})
@@ -179,26 +178,28 @@ func matchAll(t *testing.T, got, want []string) {
 	}
 }
 
-func TestCrawlManyKeys(t *testing.T) {
+func TestCrawlTakesALimitedNumberOfKeys(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, 1)
-	vm := &vrtest.VM{Metadata: []vrtest.Key{{Name: "vm-id-of-mine", Value: "x"}}}
-	for i := range 300 {
-		vm.Set(fmt.Sprintf("key-%03d", i), fmt.Sprint(i))
-	}
-	vm.Set("vm-id", vmID)
-	vm.Set("instance-id", vmID)
-	l.vr(0, vm)
-	inst, err := l.crawl()
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := values(&vrtest.VM{Metadata: vm.Metadata[:maxKeys]})
-	want["instance-id"], want["vm-id"] = vmID, vmID
-	if diff := cmp.Diff(want, inst.Metadata); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
-	matchAll(t, inst.Warnings, []string{"^keys after the first 256 are left out$"})
+	synctest.Test(t, func(t *testing.T) {
+		l := newPipeLab(t, 1)
+		vm := &vrtest.VM{Metadata: []vrtest.Key{{Name: "vm-id-of-mine", Value: "x"}}}
+		for i := range 300 {
+			vm.Set(fmt.Sprintf("key-%03d", i), fmt.Sprint(i))
+		}
+		vm.Set("vm-id", vmID)
+		vm.Set("instance-id", vmID)
+		l.vr(0, vm)
+		inst, err := l.crawl()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := values(&vrtest.VM{Metadata: vm.Metadata[:maxKeys]})
+		want["instance-id"], want["vm-id"] = vmID, vmID
+		if diff := cmp.Diff(want, inst.Metadata); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+		matchAll(t, inst.Warnings, []string{"^keys after the first 256 are left out$"})
+	})
 }
 
 func TestCrawlUserData(t *testing.T) {
@@ -222,9 +223,8 @@ func TestCrawlUserData(t *testing.T) {
 		{name: "at the limit", data: bytes.Repeat([]byte("u"), maxUserData)},
 		{name: "404", vm: func(vr *vrtest.VR) { vr.SetFaults(vrtest.Fault{Match: vrtest.Path(userDataPath), Status: 404}) }},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			l, vm := newLab(t, 1), example()
+		inFakeTime(t, test.name, func(t *testing.T) {
+			l, vm := newPipeLab(t, 1), example()
 			vm.UserData = test.data
 			vr := l.vr(0, vm)
 			if test.vm != nil {
@@ -238,7 +238,7 @@ func TestCrawlUserData(t *testing.T) {
 				t.Errorf("got %d bytes, want %d, or others", len(inst.UserData), len(test.data))
 			}
 			if len(inst.Metadata) != 11 {
-				t.Errorf("%d keys", len(inst.Metadata))
+				t.Errorf("got %d keys, want 11", len(inst.Metadata))
 			}
 		})
 	}
@@ -270,13 +270,12 @@ func TestCrawlFails(t *testing.T) {
 		{"index without length", vrtest.Fault{Match: vrtest.Path(indexPath), NoLength: true}, nil, `^index: the answer has no length`},
 		{"page that says 500", vrtest.Fault{Match: vrtest.Path(key), Body: page, ContentType: "text/html", Truncate: 3}, nil, "unexpected EOF$"},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			l := newLab(t, 1)
+		inFakeTime(t, test.name, func(t *testing.T) {
+			l := newPipeLab(t, 1)
 			l.vr(0, example(), test.fault)
 			inst, err := l.crawl()
 			if inst != nil || err == nil {
-				t.Fatalf("got %v, %v", inst, err)
+				t.Fatalf("got %v, %v, want an error like %s", inst, err, test.want)
 			}
 			if !regexp.MustCompile(test.want).MatchString(err.Error()) || test.is != nil && !errors.Is(err, test.is) {
 				t.Errorf("got %q, want %q", err, test.want)
@@ -289,40 +288,42 @@ func TestCrawlFails(t *testing.T) {
 // as many requests are there as may be, which has to happen in every round.
 func TestCrawlIsParallel(t *testing.T) {
 	t.Parallel()
-	const keys = 60
-	l, vm := newLab(t, 1), example()
-	vm.Metadata = []vrtest.Key{{Name: "instance-id", Value: vmID}}
-	for i := range keys {
-		vm.Set(fmt.Sprintf("key-%03d", i), secret)
-	}
-	turn := newBarrier(t)
-	vr := l.vr(0, vm, vrtest.Fault{Match: func(r vrtest.Request) bool {
-		if name, isKey := strings.CutPrefix(r.Path, indexPath); isKey && name != "" {
-			turn.wait(maxConnections)
-		} else {
-			turn.wait(2) // index and user-data
+	synctest.Test(t, func(t *testing.T) {
+		const keys = 60
+		l, vm := newPipeLab(t, 1), example()
+		vm.Metadata = []vrtest.Key{{Name: "instance-id", Value: vmID}}
+		for i := range keys {
+			vm.Set(fmt.Sprintf("key-%03d", i), secret)
 		}
-		return false
-	}})
-	inst, err := l.crawl()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(inst.Metadata) != keys+1 || len(inst.UserData) == 0 {
-		t.Errorf("%d keys and %d bytes of user-data", len(inst.Metadata), len(inst.UserData))
-	}
-	if got, most := turn.rounds(), 1+(keys+3)/maxConnections; got > most {
-		t.Errorf("%d round trips, want at most %d", got, most)
-	}
-	if got := vr.Connections(); got > maxConnections {
-		t.Errorf("%d connections, want at most %d", got, maxConnections)
-	}
-	if got := len(vr.Requests()); got != keys+2 {
-		t.Errorf("%d requests, want %d", got, keys+2)
-	}
-	for _, r := range vr.Requests() {
-		if r.Client != netip.MustParseAddr("127.0.0.1") || r.Method != "GET" {
-			t.Errorf("request %+v", r)
+		turn := newBarrier(t)
+		vr := l.vr(0, vm, vrtest.Fault{Match: func(r vrtest.Request) bool {
+			if name, isKey := strings.CutPrefix(r.Path, indexPath); isKey && name != "" {
+				turn.wait(maxConnections)
+			} else {
+				turn.wait(2) // index and user-data
+			}
+			return false
+		}})
+		inst, err := l.crawl()
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
+		if len(inst.Metadata) != keys+1 || len(inst.UserData) == 0 {
+			t.Errorf("got %d keys and %d bytes of user-data, want %d and some", len(inst.Metadata), len(inst.UserData), keys+1)
+		}
+		if got, most := turn.rounds(), 1+(keys+3)/maxConnections; got > most {
+			t.Errorf("got %d round trips, want at most %d", got, most)
+		}
+		if got := vr.Connections(); got > maxConnections {
+			t.Errorf("got %d connections, want at most %d", got, maxConnections)
+		}
+		if got := len(vr.Requests()); got != keys+2 {
+			t.Errorf("got %d requests, want %d", got, keys+2)
+		}
+		for _, r := range vr.Requests() {
+			if r.Client != netip.MustParseAddr("127.0.0.1") || r.Method != "GET" {
+				t.Errorf("got %+v, want a GET from 127.0.0.1", r)
+			}
+		}
+	})
 }

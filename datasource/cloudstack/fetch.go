@@ -47,10 +47,11 @@ type Options struct {
 // Fetcher fetches one instance.
 type Fetcher struct {
 	Options
-	clients map[string]*leaseClient // by device
-	asked   map[string]time.Time    // when a device's candidates were first asked
-	tried   map[candidate]*probe    // the last result of each
-	crawled string                  // what went wrong after a VR was found
+	newClient func(lease.Lease) *client // tests replace it by one without sockets
+	clients   map[string]*leaseClient   // by device
+	asked     map[string]time.Time      // when a device's candidates were first asked
+	tried     map[candidate]*probe      // the last result of each
+	crawled   string                    // what went wrong after a VR was found
 }
 
 type leaseClient struct {
@@ -69,7 +70,13 @@ func New(o Options) *Fetcher {
 	if o.Found == nil {
 		o.Found = func(datasource.Origin) {}
 	}
-	return &Fetcher{Options: o, clients: map[string]*leaseClient{}, asked: map[string]time.Time{}, tried: map[candidate]*probe{}}
+	return &Fetcher{
+		Options:   o,
+		newClient: func(l lease.Lease) *client { return newClient(l, o.Port) },
+		clients:   map[string]*leaseClient{},
+		asked:     map[string]time.Time{},
+		tried:     map[candidate]*probe{},
+	}
 }
 
 // Fetch tries until it has the instance or the context ends. It begins with
@@ -153,7 +160,7 @@ func (f *Fetcher) client(l lease.Lease) *client {
 		}
 		c.close()
 	}
-	c := newClient(l, f.Port)
+	c := f.newClient(l)
 	f.clients[l.Device] = &leaseClient{l, c}
 	return c
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,48 +23,69 @@ var addresses = cmpopts.EquateComparable(addr("0.0.0.0"))
 
 func TestFetch(t *testing.T) {
 	t.Parallel()
-	l, vm := newLab(t, 1), example()
-	vr := l.vr(0, vm)
-	from := l.lease(0, 0)
-	from.Domain = "cs1.example"
-	inst, err := l.fetch(known(leases(from)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	origin := datasource.Origin{Server: l.addr(0), Role: "DHCP server", Device: "lo", Index: 1, DHCP: l.addr(0), Router: l.addr(0), Domain: "cs1.example"}
-	want := &datasource.Instance{ID: vmID, Metadata: values(vm), UserData: vm.UserData, Origin: origin}
-	if diff := cmp.Diff(want, inst, addresses); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
-	if diff := cmp.Diff([]datasource.Origin{origin}, l.found, addresses); diff != "" {
-		t.Errorf("found (-want +got):\n%s", diff)
-	}
-	if text := l.heard(); strings.Contains(text, "again") {
-		t.Errorf("it went wrong at first:\n%s", text)
-	}
-	if n := vr.Connections(); n > maxConnections {
-		t.Errorf("%d connections", n)
-	}
-	// The id, the index, user-data, and each other key once.
-	if n := len(vr.Requests()); n != 3+len(vm.Metadata)-1 {
-		t.Errorf("%d requests", n)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		l, vm := newPipeLab(t, 1), example()
+		vr := l.vr(0, vm)
+		from := l.lease(0, 0)
+		from.Domain = "cs1.example"
+		inst, err := l.fetch(known(leases(from)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		origin := datasource.Origin{Server: l.addr(0), Role: "DHCP server", Device: "lo", Index: 1, DHCP: l.addr(0), Router: l.addr(0), Domain: "cs1.example"}
+		want := &datasource.Instance{ID: vmID, Metadata: values(vm), UserData: vm.UserData, Origin: origin}
+		if diff := cmp.Diff(want, inst, addresses); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+		if diff := cmp.Diff([]datasource.Origin{origin}, l.found, addresses); diff != "" {
+			t.Errorf("found (-want +got):\n%s", diff)
+		}
+		if text := l.heard(); strings.Contains(text, "again") {
+			t.Errorf("got what went wrong at first, want nothing:\n%s", text)
+		}
+		if n := vr.Connections(); n > maxConnections {
+			t.Errorf("got %d connections, want at most %d", n, maxConnections)
+		}
+		// The id, the index, user-data, and each other key once.
+		if n, want := len(vr.Requests()), 3+len(vm.Metadata)-1; n != want {
+			t.Errorf("got %d requests, want %d", n, want)
+		}
+	})
 }
 
-func TestFetchConnections(t *testing.T) {
+// All else is on pipes, whose time is exact; here are the sockets that a VM has.
+func TestFetchOverTCP(t *testing.T) {
 	t.Parallel()
 	l, vm := newLab(t, 1), example()
-	for i := range 60 {
-		vm.Set(fmt.Sprintf("key-%03d", i), secret)
-	}
-	vr := l.vr(0, vm, vrtest.Fault{Delay: 20 * time.Millisecond})
+	l.vr(0, vm)
 	inst, err := l.fetch(known(leases(l.lease(0))))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := vr.Connections(); n > maxConnections || len(inst.Metadata) != 71 {
-		t.Errorf("%d keys over %d connections", len(inst.Metadata), n)
+	if diff := cmp.Diff(values(vm), inst.Metadata); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
+	if diff := cmp.Diff(string(vm.UserData), string(inst.UserData)); diff != "" {
+		t.Errorf("user-data (-want +got):\n%s", diff)
+	}
+}
+
+func TestFetchOpensFewConnections(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l, vm := newPipeLab(t, 1), example()
+		for i := range 60 {
+			vm.Set(fmt.Sprintf("key-%03d", i), secret)
+		}
+		vr := l.vr(0, vm, vrtest.Fault{Delay: 20 * time.Millisecond})
+		inst, err := l.fetch(known(leases(l.lease(0))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := vr.Connections(); n > maxConnections || len(inst.Metadata) != 71 {
+			t.Errorf("got %d keys over %d connections, want 71 over at most %d", len(inst.Metadata), n, maxConnections)
+		}
+	})
 }
 
 func TestFetchFindsTheVR(t *testing.T) {
@@ -73,30 +93,28 @@ func TestFetchFindsTheVR(t *testing.T) {
 	page := vrtest.Fault{Body: []byte("<!DOCTYPE html><title>" + secret + "</title>"), ContentType: "text/html"}
 	for _, test := range []struct {
 		name   string
-		first  func(l *lab) // at the address of the DHCP server, number 0
-		second string       // role of the winner
-		after  time.Duration
-		within time.Duration
+		first  func(l *lab)  // at the address of the DHCP server, number 0
+		second string        // role of the winner
+		after  time.Duration // the router is asked
 	}{
-		{"foreign web server", func(l *lab) { l.vr(0, nil, page) }, roleRouter, 0, silence},
-		{"no HTTP", func(l *lab) { l.raw(0, secret+"\n") }, roleRouter, 0, silence},
+		{"foreign web server", func(l *lab) { l.vr(0, nil, page) }, roleRouter, 0},
+		{"no HTTP", func(l *lab) { l.raw(0, secret+"\n") }, roleRouter, 0},
 		{"id with more than that", func(l *lab) {
 			vm := example()
 			vm.Set("instance-id", vmID+" "+secret)
 			l.vr(0, vm)
-		}, roleRouter, 0, silence},
-		{"redirect", func(l *lab) { l.vr(0, example(), vrtest.Fault{RedirectTo: "/login"}) }, roleRouter, 0, silence},
-		{"no data", func(l *lab) { l.vr(0, nil) }, roleRouter, 0, silence},
-		{"500", func(l *lab) { l.vr(0, nil, vrtest.Fault{Status: 500}) }, roleRouter, 0, silence},
-		{"empty id", func(l *lab) { l.vr(0, example(), vrtest.Fault{Empty: true}) }, roleRouter, 0, silence},
-		{"refused", func(l *lab) { _ = l.listeners[0].Close() }, roleRouter, 0, silence},
-		{"silent", func(l *lab) { l.vr(0, example(), vrtest.Fault{Hang: true}) }, roleRouter, silence, limit},
-		{"accepts, and no more", func(*lab) {}, roleRouter, silence, limit},
-		{"in time", func(l *lab) { l.vr(0, example(), vrtest.Fault{Times: 1, Delay: 300 * time.Millisecond}) }, roleServer, 0, limit},
+		}, roleRouter, 0},
+		{"redirect", func(l *lab) { l.vr(0, example(), vrtest.Fault{RedirectTo: "/login"}) }, roleRouter, 0},
+		{"no data", func(l *lab) { l.vr(0, nil) }, roleRouter, 0},
+		{"500", func(l *lab) { l.vr(0, nil, vrtest.Fault{Status: 500}) }, roleRouter, 0},
+		{"empty id", func(l *lab) { l.vr(0, example(), vrtest.Fault{Empty: true}) }, roleRouter, 0},
+		{"refused", func(l *lab) { _ = l.listeners[0].Close() }, roleRouter, 0},
+		{"silent", func(l *lab) { l.vr(0, example(), vrtest.Fault{Hang: true}) }, roleRouter, silence},
+		{"accepts, and no more", func(*lab) {}, roleRouter, silence},
+		{"in time", func(l *lab) { l.vr(0, example(), vrtest.Fault{Times: 1, Delay: 300 * time.Millisecond}) }, roleServer, 0},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			l := newLab(t, 2)
+		inFakeTime(t, test.name, func(t *testing.T) {
+			l := newPipeLab(t, 2)
 			test.first(l)
 			second := l.vr(1, example())
 			start := time.Now()
@@ -105,13 +123,13 @@ func TestFetchFindsTheVR(t *testing.T) {
 				t.Fatal(err)
 			}
 			if inst.Origin.Role != test.second || inst.ID != vmID {
-				t.Errorf("found %+v", inst.Origin)
+				t.Errorf("got %s of %+v, want %s of the %s", inst.ID, inst.Origin, vmID, test.second)
 			}
 			if asked := len(second.Requests()) > 0; asked != (test.second == roleRouter) {
-				t.Errorf("router was asked: %v", asked)
+				t.Errorf("got router asked: %v, want %v", asked, !asked)
 			} else if asked {
-				if took := second.Requests()[0].Time.Sub(start); took < test.after || took > test.within {
-					t.Errorf("router was asked after %v", took)
+				if after := second.Requests()[0].Time.Sub(start); after != test.after {
+					t.Errorf("got router asked after %v, want %v", after, test.after)
 				}
 			}
 		})
@@ -153,9 +171,8 @@ func TestFetchTriesAgain(t *testing.T) {
 		{"huge header", once(keyPath, vrtest.Fault{HeaderBytes: 100 << 10})},
 		{"each first answer is reset", []vrtest.Fault{{Reset: true, Times: 3}}},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			l, vm := newLab(t, 1), example()
+		inFakeTime(t, test.name, func(t *testing.T) {
+			l, vm := newPipeLab(t, 1), example()
 			l.vr(0, vm, test.faults...)
 			inst, err := l.fetch(known(leases(l.lease(0))))
 			if err != nil {
@@ -171,34 +188,35 @@ func TestFetchTriesAgain(t *testing.T) {
 	}
 }
 
-// Silence lasts as long as the timeouts do, so the cases run at the same time.
-func TestFetchAfterSilence(t *testing.T) {
+func TestFetchRetriesAfterSilence(t *testing.T) {
 	t.Parallel()
-	var all sync.WaitGroup
-	for _, path := range []string{indexPath + "instance-id", indexPath, keyPath} {
-		l, vm := newLab(t, 1), example()
-		vr := l.vr(0, vm, vrtest.Fault{Match: vrtest.Path(path), Times: 1, Hang: true})
-		all.Go(func() {
+	for path, after := range map[string]time.Duration{ // the least, without the pause
+		indexPath + "instance-id": probeTimeout, indexPath: leafTimeout, keyPath: leafTimeout,
+	} {
+		inFakeTime(t, path, func(t *testing.T) {
+			l, vm := newPipeLab(t, 1), example()
+			vr := l.vr(0, vm, vrtest.Fault{Match: vrtest.Path(path), Times: 1, Hang: true})
 			inst, err := l.fetch(known(leases(l.lease(0))))
 			if err != nil {
-				t.Errorf("%s hangs once: %v", path, err)
-				return
+				t.Fatal(err)
 			}
 			if diff := cmp.Diff(values(vm), inst.Metadata); diff != "" {
-				t.Errorf("%s hangs once (-want +got):\n%s", path, diff)
+				t.Errorf("-want +got:\n%s", diff)
 			}
-			asked := 0
+			var asked []time.Time
 			for _, r := range vr.Requests() {
 				if r.Path == path {
-					asked++
+					asked = append(asked, r.Time)
 				}
 			}
-			if asked < 2 {
-				t.Errorf("%s was asked for %d times", path, asked)
+			if len(asked) != 2 {
+				t.Fatalf("got %d requests for %s, want 2", len(asked), path)
+			}
+			if pause := asked[1].Sub(asked[0]); pause < after || pause > after+maxPause {
+				t.Errorf("got the second request after %v, want it %v to %v after the first", pause, after, after+maxPause)
 			}
 		})
 	}
-	all.Wait()
 }
 
 // The error is all that an operator at the console gets to see.
@@ -255,15 +273,14 @@ func TestFetchFails(t *testing.T) {
 			return []lease.View{known(leases(l.lease(0)))}
 		}, `: cannot fetch the metadata from 127\.0\.0\.2: user-data: not ready: the answer is HTTP status 500`},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			l := newLab(t, 3)
+		inFakeTime(t, test.name, func(t *testing.T) {
+			l := newPipeLab(t, 3)
 			views := queue(test.view(l)...)
 			ctx, cancel := context.WithTimeout(t.Context(), test.time)
 			defer cancel()
 			inst, err := l.fetchWith(ctx, l.fetcher(), views)
 			if inst != nil || err == nil || !regexp.MustCompile(test.want).MatchString(err.Error()) {
-				t.Errorf("got %v, %v\nwant %s", inst, err, test.want)
+				t.Errorf("got %v, %v\nwant an error like %s", inst, err, test.want)
 			}
 		})
 	}
@@ -322,9 +339,8 @@ func TestFetchIsStopped(t *testing.T) {
 		{"while fetching", []vrtest.Fault{{Match: vrtest.Path(keyPath), Hang: true}}, "cannot fetch the metadata from 127.0.0.2: "},
 		{"while waiting", []vrtest.Fault{{Status: 404}}, "lo: DHCP server 127.0.0.2: the answer is 404 Not Found"},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			l := newLab(t, 1)
+		inFakeTime(t, test.name, func(t *testing.T) {
+			l := newPipeLab(t, 1)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			asked := make(chan struct{}, 100)
@@ -341,14 +357,15 @@ func TestFetchIsStopped(t *testing.T) {
 				done <- err
 			}()
 			<-asked
-			time.AfterFunc(50*time.Millisecond, cancel) // it is to hang by then
-			select {
-			case err := <-done:
-				if err == nil || !strings.HasPrefix(err.Error(), "stopped before there was any instance metadata: "+test.want) {
-					t.Errorf("got %v", err)
-				}
-			case <-time.After(2 * time.Second):
-				t.Error("it goes on")
+			synctest.Wait() // until it hangs, or waits
+			start := time.Now()
+			cancel()
+			err := <-done
+			if want := "stopped before there was any instance metadata: " + test.want; err == nil || !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("got %v, want %s...", err, want)
+			}
+			if took := time.Since(start); took != 0 {
+				t.Errorf("got the end %v after the context's, want it at once", took)
 			}
 		})
 	}

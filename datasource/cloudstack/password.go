@@ -53,6 +53,11 @@ func (p Password) GoString() string { return p.String() }
 func AcknowledgePassword(ctx context.Context, l lease.Lease, port uint16, server netip.Addr) error {
 	c := newClient(l, cmp.Or(port, passwordPort))
 	defer c.close()
+	return c.acknowledge(ctx, server)
+}
+
+// acknowledge sends saved_password to a password server, once.
+func (c *client) acknowledge(ctx context.Context, server netip.Addr) error {
 	body, _, err := c.ask(ctx, server, "/", domU(savedPassword), maxPassword, probeTimeout)
 	if err == nil && string(body) != savedPassword {
 		err = fmt.Errorf("%w: the answer is not %s", datasource.ErrRefused, savedPassword)

@@ -87,31 +87,35 @@ func TestPasswordRequests(t *testing.T) {
 	t.Parallel()
 	const head = "HTTP/1.0 200 OK\r\nServer: CloudStack Password Server 4.x\r\nContent-type: text/plain\r\nServer: CloudStack Password Server\r\n\r\n"
 	for _, test := range []struct{ word, answer string }{{sendMyPassword, secret}, {savedPassword, savedPassword}} {
-		l := newLab(t, 1)
-		requests := l.raw(0, head+test.answer)
-		want := []string{"GET / HTTP/1.1\r\nHost: " + netip.AddrPortFrom(l.addr(0), l.port).String() +
-			"\r\nUser-Agent: nm-cloud-seed\r\nConnection: close\r\nDomU_Request: " + test.word + "\r\n\r\n"}
-		var err error
-		if test.word == sendMyPassword {
-			var p Password
-			p, err = FetchPassword(t.Context(), l.lease(0), l.port)
-			want = append(want, want[0])
-			if diff := cmp.Diff(Password{secret, l.addr(0)}, p, addresses); diff != "" {
+		inFakeTime(t, test.word, func(t *testing.T) {
+			l := newPipeLab(t, 1)
+			requests := l.raw(0, head+test.answer)
+			want := []string{"GET / HTTP/1.1\r\nHost: " + netip.AddrPortFrom(l.addr(0), l.port).String() +
+				"\r\nUser-Agent: nm-cloud-seed\r\nConnection: close\r\nDomU_Request: " + test.word + "\r\n\r\n"}
+			c := l.client(l.lease(0))
+			defer c.close()
+			var err error
+			if test.word == sendMyPassword {
+				var p Password
+				p, err = c.fetchPassword(t.Context(), l.lease(0))
+				want = append(want, want[0])
+				if diff := cmp.Diff(Password{secret, l.addr(0)}, p, addresses); diff != "" {
+					t.Errorf("-want +got:\n%s", diff)
+				}
+			} else {
+				err = c.acknowledge(t.Context(), l.addr(0))
+			}
+			if err != nil {
+				t.Error(err)
+			}
+			var got []string
+			for len(requests) > 0 {
+				got = append(got, <-requests)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
-		} else {
-			err = AcknowledgePassword(t.Context(), l.lease(0), l.port, l.addr(0))
-		}
-		if err != nil {
-			t.Error(err)
-		}
-		var got []string
-		for len(requests) > 0 {
-			got = append(got, <-requests)
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", test.word, diff)
-		}
+		})
 	}
 }
 
@@ -137,9 +141,8 @@ func TestAcknowledgePassword(t *testing.T) {
 		{name: "reset", fault: vrtest.Fault{Reset: true}, want: "connection reset by peer", is: unix.ECONNRESET},
 		{name: "hangs", fault: vrtest.Fault{Hang: true}, want: "no answer in time", is: errSilent},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			l, vm := newLab(t, 2), example()
+		inFakeTime(t, test.name, func(t *testing.T) {
+			l, vm := newPipeLab(t, 2), example()
 			vm.Password = secret
 			vr, other := l.passwords(0, nil, test.fault), l.passwords(1, vm)
 			own := addr("127.0.0.9")
@@ -148,7 +151,9 @@ func TestAcknowledgePassword(t *testing.T) {
 			from.Address = netip.PrefixFrom(own, 8)
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()
-			err := l.note(nil, AcknowledgePassword(ctx, from, l.port, l.addr(0)))
+			c := l.client(from)
+			defer c.close()
+			err := l.note(nil, c.acknowledge(ctx, l.addr(0)))
 			if test.want != "" {
 				test.want = "cannot acknowledge the password to 127.0.0.2: " + test.want
 			}
@@ -156,16 +161,16 @@ func TestAcknowledgePassword(t *testing.T) {
 				t.Errorf("got %v, want %s", err, test.want)
 			}
 			if test.is != nil && !errors.Is(err, test.is) {
-				t.Errorf("%v is not %v", err, test.is)
+				t.Errorf("got %v, want %v", err, test.is)
 			}
 			if !vr.PasswordAcknowledged(own) || len(vr.Requests()) != 1 || len(other.Requests()) != 0 {
-				t.Errorf("requests: %v and %v", vr.Requests(), other.Requests())
+				t.Errorf("got requests %v and %v, acknowledged: %v, want one, none and true", vr.Requests(), other.Requests(), vr.PasswordAcknowledged(own))
 			}
 		})
 	}
 }
 
-func TestAcknowledgeNobody(t *testing.T) {
+func TestAcknowledgePasswordWithoutServerFails(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, 1)
 	for server, want := range map[netip.Addr]string{
@@ -173,7 +178,7 @@ func TestAcknowledgeNobody(t *testing.T) {
 		{}:         "cannot acknowledge the password to invalid IP: ",
 	} {
 		if err := AcknowledgePassword(t.Context(), l.lease(0), l.port, server); err == nil || !strings.HasPrefix(err.Error(), want) {
-			t.Errorf("got %v", err)
+			t.Errorf("got %v, want %s...", err, want)
 		}
 	}
 }

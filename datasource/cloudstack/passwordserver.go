@@ -32,10 +32,15 @@ func DefaultNetwork(view lease.View) (lease.Lease, bool) {
 // the DHCP server refuses, and the router answers. ErrNoPassword is the answer
 // that none is waiting; any other error says who was asked and why it failed.
 func FetchPassword(ctx context.Context, l lease.Lease, port uint16) (Password, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	c := newClient(l, cmp.Or(port, passwordPort))
 	defer c.close()
+	return c.fetchPassword(ctx, l)
+}
+
+// fetchPassword is FetchPassword with this client.
+func (c *client) fetchPassword(ctx context.Context, l lease.Lease) (Password, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	var turns []*turn
 	for _, each := range candidates(l) {
 		turns = append(turns, &turn{candidate: each})

@@ -237,7 +237,7 @@ func TestCandidates(t *testing.T) {
 	}
 }
 
-func TestPassing(t *testing.T) {
+func TestPassingFailures(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		err  error

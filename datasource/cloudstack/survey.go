@@ -44,7 +44,7 @@ var ErrOtherVM = errors.New("another VM's data")
 // Survey asks each candidate of each lease for the instance-id, all at once, and
 // lists the answers in the order of preference. Nothing else is asked for.
 func (f *Fetcher) Survey(ctx context.Context, view lease.View) []Finding {
-	found := survey(ctx, rank(view.Leases), f.Port, func(ctx context.Context, c *client, is *Finding) {
+	found := survey(ctx, rank(view.Leases), f.newClient, func(ctx context.Context, c *client, is *Finding) {
 		body, err := c.get(ctx, is.Server, indexPath+"instance-id", maxLeaf, probeTimeout)
 		if err == nil {
 			is.ID, err = instanceID(body)
@@ -82,7 +82,12 @@ func take(found []Finding) {
 // all at once; port 0 is 8080. Without a word in DomU_Request its answer is
 // bad_request: it neither gives a password away nor forgets one.
 func SurveyPasswords(ctx context.Context, l lease.Lease, port uint16) []Finding {
-	found := survey(ctx, []lease.Lease{l}, cmp.Or(port, passwordPort), func(ctx context.Context, c *client, is *Finding) {
+	return surveyPasswords(ctx, l, func(l lease.Lease) *client { return newClient(l, cmp.Or(port, passwordPort)) })
+}
+
+// surveyPasswords is SurveyPasswords with clients that newClient makes.
+func surveyPasswords(ctx context.Context, l lease.Lease, newClient func(lease.Lease) *client) []Finding {
+	found := survey(ctx, []lease.Lease{l}, newClient, func(ctx context.Context, c *client, is *Finding) {
 		body, header, err := c.ask(ctx, is.Server, "/", http.Header{}, maxPassword, probeTimeout)
 		if err == nil && (!isPasswordServer(header) || strings.TrimSpace(string(body)) != "bad_request") {
 			err = errForeignServer
@@ -95,13 +100,13 @@ func SurveyPasswords(ctx context.Context, l lease.Lease, port uint16) []Finding 
 
 // survey asks all candidates of some leases. The addresses of data-server that
 // other candidates have, too, are left out, unless there is nothing else to say.
-func survey(ctx context.Context, leases []lease.Lease, port uint16, ask func(context.Context, *client, *Finding)) []Finding {
+func survey(ctx context.Context, leases []lease.Lease, newClient func(lease.Lease) *client, ask func(context.Context, *client, *Finding)) []Finding {
 	ctx, cancel := context.WithTimeout(ctx, surveyTime)
 	defer cancel()
 	var all sync.WaitGroup
 	var answers []*[]Finding // of each candidate
 	for _, l := range leases {
-		c := newClient(l, port)
+		c := newClient(l)
 		defer c.close()
 		for _, from := range candidates(l) {
 			mine := new([]Finding)

@@ -36,7 +36,7 @@ func TestBootSamples(t *testing.T) {
 	}
 }
 
-func TestBoot(t *testing.T) {
+func TestBootOfStatusFile(t *testing.T) {
 	const damaged = "cannot read /run/cloud-init/status.json: it is damaged"
 	for _, tt := range []struct {
 		name, data string
@@ -62,7 +62,7 @@ func TestBoot(t *testing.T) {
 			put(t, root, resultFile, "{}")
 			got, err := Files{Root: root}.Boot()
 			if text(err) != tt.err {
-				t.Errorf("error %v", err)
+				t.Errorf("got error %v, want %q", err, tt.err)
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
@@ -71,10 +71,10 @@ func TestBoot(t *testing.T) {
 	}
 }
 
-func TestBootIDs(t *testing.T) {
+func TestBootNamesInstanceAndCloud(t *testing.T) {
 	root := t.TempDir()
 	if _, err := (Files{Root: root}).Boot(); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("without anything: %v", err)
+		t.Errorf("without anything: got %v, want that it does not exist", err)
 	}
 	put(t, root, statusFile, `{"v1":{}}`)
 	put(t, root, instanceFile, "i-1\n")
@@ -84,6 +84,6 @@ func TestBootIDs(t *testing.T) {
 	}
 	got, err := Files{Root: root}.Boot()
 	if diff := cmp.Diff(Boot{CloudID: "cloudstack?", Instance: "i-1"}, got); err != nil || diff != "" {
-		t.Errorf("%v, -want +got:\n%s", err, diff)
+		t.Errorf("got %v, -want +got:\n%s", err, diff)
 	}
 }

@@ -61,7 +61,7 @@ func TestDisabledOddFiles(t *testing.T) {
 	root := t.TempDir()
 	put(t, root, disabledFile+"/x", "")
 	if got := (Files{Root: root}).Disabled(""); got != "" {
-		t.Errorf("directory: %q", got)
+		t.Errorf("directory: got %q, want nothing", got)
 	}
 	root = t.TempDir()
 	put(t, root, "etc/cloud/x", "")
@@ -69,16 +69,16 @@ func TestDisabledOddFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := (Files{Root: root}).Disabled(""); got != "" {
-		t.Errorf("dangling link: %q", got)
+		t.Errorf("dangling link: got %q, want nothing", got)
 	}
 	put(t, root, runDisabledFile+"/x", "")
 	if !(Files{Root: root}).NoDatasource() {
-		t.Error("a directory in /run does not count")
+		t.Error("a directory in /run: got false, want true")
 	}
 	if (Files{Root: t.TempDir()}).NoDatasource() {
-		t.Error("nothing in /run counts")
+		t.Error("nothing in /run: got true, want false")
 	}
 	if got := (Files{Root: root + "/missing"}).Disabled(""); got != "" || (Files{Root: root + "/missing"}).NoDatasource() {
-		t.Errorf("no root: %q", got)
+		t.Errorf("no root: got %q, want nothing", got)
 	}
 }

@@ -1,21 +1,15 @@
 package cloudinit
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-
-	"github.com/nm-cloud-seed/nm-cloud-seed/test/debroot"
 )
 
 // configs are trees of configuration and what is to be read in them. The file
@@ -96,8 +90,8 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-// TestOnlyCloudStack: some of these lines only some versions read, which were
-// tried, or none does.
+// TestOnlyCloudStack has lines that only some of the versions tried can read, or
+// none of them.
 func TestOnlyCloudStack(t *testing.T) {
 	const list = "datasource_list: [ CloudStack ]"
 	for line, want := range map[string]bool{
@@ -130,15 +124,16 @@ func TestOnlyCloudStack(t *testing.T) {
 		root := t.TempDir()
 		put(t, root, configFile, line+"\n")
 		if got := (Files{Root: root}).OnlyCloudStack(); got != want {
-			t.Errorf("%q: %v", line, got)
+			t.Errorf("%q: got %v, want %v", line, got, want)
 		}
 	}
 	if (Files{Root: t.TempDir() + "/missing"}).OnlyCloudStack() {
-		t.Error("no root, but a list")
+		t.Error("without a root: got a list, want none")
 	}
 }
 
-// TestConfigHostile: an image can have anything in it.
+// TestConfigHostile has what an image may have in it: a bomb of aliases that was
+// unfolded would outlast the test binary's timeout.
 func TestConfigHostile(t *testing.T) {
 	root, outside := t.TempDir(), t.TempDir()
 	put(t, outside, "secret.cfg", "datasource_list: [ SECRET ]\n")
@@ -162,11 +157,7 @@ func TestConfigHostile(t *testing.T) {
 	for i := range 4 {
 		put(t, root, fmt.Sprintf("%s/9%d.cfg", configDir, i), "[a"+strings.Repeat(",a", maxConfigFile/2-10)+"]")
 	}
-	start := time.Now()
 	got, err := (Files{Root: root}).Config()
-	if took := time.Since(start); took > 30*time.Second {
-		t.Errorf("took %v", took)
-	}
 	want := Config{
 		Datasources: Setting{[]string{"?[31m"}, "/etc/cloud/cloud.cfg:3"},
 		Identified:  Setting{[]string{`\e[31m`}, "/etc/cloud/cloud.cfg:3"},
@@ -187,7 +178,7 @@ func TestConfigHostile(t *testing.T) {
 		t.Errorf("%v, -want +got:\n%s", err, diff)
 	}
 	if got, err := (Files{Root: outside}).Config(); err == nil || !strings.Contains(err.Error(), "/etc/cloud/cloud.cfg") {
-		t.Errorf("no configuration: %v, %v", got, err)
+		t.Errorf("no configuration: got %v, %v, want an error with /etc/cloud/cloud.cfg", got, err)
 	}
 	if err := syscall.Mkfifo(filepath.Join(outside, "f"), 0o600); err != nil {
 		t.Fatal(err)
@@ -208,58 +199,6 @@ func TestConfigHostile(t *testing.T) {
 	got, err = (Files{Root: many}).Config()
 	if diff := cmp.Diff(Config{Notes: []string{"cannot list /etc/cloud/cloud.cfg.d: too big, more than 1024 entries"}}, got, shown); diff != "" || err != nil {
 		t.Errorf("too many files: %v, -want +got:\n%s", err, diff)
-	}
-}
-
-// TestConfigReal: the cloud-inits of the Debian releases read the same.
-func TestConfigReal(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	for i, tt := range configs {
-		for name, data := range tt.files {
-			put(t, dir, fmt.Sprintf("%02d/etc/cloud/%s", i, name), data)
-		}
-	}
-	const inside = `mount --bind "$1" "$2/mnt" && exec chroot "$2" sh -c "$3"`
-	const script = `for tree in /mnt/*; do export tree; python3 -c '
-import json, os
-from cloudinit import util
-cfg = util.read_conf_with_confd(os.environ["tree"] + "/etc/cloud/cloud.cfg")
-get = lambda *path: util.get_cfg_by_path(cfg, path) if isinstance(cfg.get(path[0]), (dict, list)) else None
-print(json.dumps([cfg.get("datasource_list"), get("network", "config"), get("system_info", "network", "renderers")]))
-'; (PATH_ROOT=$tree DI_MAIN=noop DI_LOG=/dev/null; . /usr/lib/cloud-init/ds-identify
-DI_KERNEL_CMDLINE=; read_datasource_list; [ "$DI_DSLIST" = "$DI_DSLIST_DEFAULT" ] && echo || echo "$DI_DSLIST"); done`
-	for _, suite := range []string{"bookworm", "trixie", "sid"} {
-		t.Run(suite, func(t *testing.T) {
-			root, err := debroot.Image(suite).Open()
-			if err != nil {
-				t.Fatal(err)
-			}
-			var stderr bytes.Buffer
-			cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "sh", "-ec", inside, "sh", dir, root, script)
-			cmd.Stderr = &stderr
-			out, err := cmd.Output()
-			if err != nil {
-				t.Fatalf("%v\n%s", err, stderr.Bytes())
-			}
-			lines := strings.Split(string(out), "\n")
-			for i, tt := range configs {
-				one := func(values []string) any {
-					if len(values) == 0 {
-						return nil
-					}
-					return values[0]
-				}
-				want, err := json.Marshal([]any{tt.want.Datasources.Values, one(tt.want.Network.Values), tt.want.Renderers.Values})
-				if err != nil {
-					t.Fatal(err)
-				}
-				got := []string{strings.ReplaceAll(lines[2*i], ", ", ","), lines[2*i+1]}
-				if diff := cmp.Diff([]string{string(want), strings.Join(tt.want.Identified.Values, " ")}, got); diff != "" {
-					t.Errorf("%s: -ours +cloud-init's:\n%s", tt.name, diff)
-				}
-			}
-		})
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// What cloud-init makes of it: TestApply.
+// What cloud-init makes of it: TestApplyAgreesWithRealCloudInit.
 func TestHandover(t *testing.T) {
 	const comment = "# Written by nm-cloud-seed: what CloudStack wants applied in this boot. It goes\n# away once cloud-init has done so.\n"
 	for _, tt := range []struct {
@@ -34,18 +34,18 @@ func TestHandover(t *testing.T) {
 			}
 			got, err := os.ReadFile(path)
 			if diff := cmp.Diff(tt.want, string(got)); diff != "" || err != nil {
-				t.Errorf("%v, -want +got:\n%s", err, diff)
+				t.Errorf("got %v, -want +got:\n%s", err, diff)
 			}
 			for name, want := range map[string]fs.FileMode{filepath.Dir(path): fs.ModeDir | 0o700, path: 0o600} {
 				if info, err := os.Lstat(name); err != nil || info.Mode() != want {
-					t.Errorf("%s: %v (%v), want %v", name, info.Mode(), err, want)
+					t.Errorf("%s: got %v (%v), want %v", name, info.Mode(), err, want)
 				}
 			}
 			if err := TakeBack(dir); err != nil {
 				t.Error(err)
 			}
 			if _, err := os.Lstat(path); !os.IsNotExist(err) {
-				t.Errorf("still there: %v", err)
+				t.Errorf("got %v, want the drop-in gone", err)
 			}
 		})
 	}
@@ -59,17 +59,17 @@ func TestHandoverRefuses(t *testing.T) {
 		dir := t.TempDir()
 		err := Handover{PasswordHash: bad}.Write(dir)
 		if want := "cannot hand the password over to cloud-init: it is not a SHA-512-crypt hash"; err == nil || err.Error() != want {
-			t.Errorf("%q: %v", bad, err)
+			t.Errorf("%q: got %v, want %s", bad, err, want)
 		}
 		if _, err := os.Lstat(filepath.Join(dir, dropIn)); !os.IsNotExist(err) {
-			t.Errorf("%q was written", bad)
+			t.Errorf("%q: got %v, want nothing written", bad, err)
 		}
 	}
 }
 
-// TestLinked: what is behind our link is not the image's word, what is behind
+// TestConfigKnowsOurLink: what is behind our link is not the image's word, what is behind
 // another one, or in a file of that name, is.
-func TestLinked(t *testing.T) {
+func TestConfigKnowsOurLink(t *testing.T) {
 	for _, tt := range []struct {
 		name, to string
 		linked   bool
@@ -94,7 +94,7 @@ func TestLinked(t *testing.T) {
 		}
 		c, err := (Files{Root: root}).Config()
 		if c.Linked != tt.linked || c.PasswordAuth() != tt.at || err != nil {
-			t.Errorf("%s: %v %q, %v", tt.name, c.Linked, c.PasswordAuth(), err)
+			t.Errorf("%s: got %v, %q, %v, want %v, %q", tt.name, c.Linked, c.PasswordAuth(), err, tt.linked, tt.at)
 		}
 	}
 }

@@ -38,7 +38,7 @@ func tree(t *testing.T, dir string) map[string]string {
 	return files
 }
 
-func TestLease(t *testing.T) {
+func TestPlaceLeaseLeavesNetworkdAlone(t *testing.T) {
 	const file = "run/systemd/netif/leases/2"
 	const ours = "-rw-r--r--\n# Written by nm-cloud-seed, for cloud-init.\nSERVER_ADDRESS=10.1.1.1\nROUTER=10.1.1.254\nDOMAINNAME=cs2cloud.internal\n"
 	for _, tt := range []struct {
@@ -67,7 +67,7 @@ func TestLease(t *testing.T) {
 			}
 			kept, err := f.PlaceLease(dir)
 			if err != nil || kept != tt.kept {
-				t.Errorf("kept %q, %v; want %q", kept, err, tt.kept)
+				t.Errorf("got %q, %v; want %q", kept, err, tt.kept)
 			}
 			if diff := cmp.Diff(tt.want, tree(t, root)[file]); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
@@ -78,7 +78,7 @@ func TestLease(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := tree(t, root)[file]; tt.kept == "" && got != "" || tt.kept != "" && got != tt.want {
-				t.Errorf("after the removal: %q", got)
+				t.Errorf("after the removal: got %q, want what is not ours of %q", got, tt.want)
 			}
 			if err := ClearReady(dir); err != nil {
 				t.Fatal(err)
@@ -87,27 +87,27 @@ func TestLease(t *testing.T) {
 				t.Error(err)
 			}
 			if got := tree(t, root)[file]; got != "" && got != tt.want {
-				t.Errorf("placed after Clear: %q", got)
+				t.Errorf("placed after Clear: got %q, want %q or nothing", got, tt.want)
 			}
 		})
 	}
 }
 
-func TestLeaseFile(t *testing.T) {
+func TestLeaseFileHasWhatIsKnown(t *testing.T) {
 	got := string(Lease{Index: 2, Server: testLease.Server}.file())
 	if want := leaseMark + "SERVER_ADDRESS=10.1.1.1\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	for _, l := range []Lease{{Index: 2}, {Server: testLease.Server}} {
 		if err := l.LayReady(t.TempDir()); err == nil {
-			t.Errorf("%+v: no error", l)
+			t.Errorf("%+v: got no error, want one", l)
 		}
 	}
 }
 
-// TestLeaseWhenDone: a service that is restarted after cloud-init has ended puts
+// TestLeaseIsNotPlacedWhenCloudInitIsDone: a service that is restarted after cloud-init has ended puts
 // nothing there, where nobody would clear it away.
-func TestLeaseWhenDone(t *testing.T) {
+func TestLeaseIsNotPlacedWhenCloudInitIsDone(t *testing.T) {
 	root := t.TempDir()
 	const file = "run/systemd/netif/leases/2"
 	put(t, root, file, leaseMark+"SERVER_ADDRESS=10.1.1.9\n")
@@ -117,14 +117,14 @@ func TestLeaseWhenDone(t *testing.T) {
 		t.Fatal(err)
 	}
 	if kept, err := (Files{Root: root}).PlaceLease(dir); err != nil || kept != "cloud-init is done in this boot" {
-		t.Errorf("kept %q, %v", kept, err)
+		t.Errorf("got %q, %v, want: cloud-init is done in this boot", kept, err)
 	}
 	if got := tree(t, root)[file]; got != "" {
-		t.Errorf("there is %q", got)
+		t.Errorf("got %q, want nothing", got)
 	}
 }
 
-func TestLeaseFails(t *testing.T) {
+func TestPlaceLeaseFails(t *testing.T) {
 	root := t.TempDir()
 	dir := filepath.Join(root, "run/nm-cloud-seed")
 	if err := testLease.LayReady(dir); err != nil {
@@ -132,7 +132,7 @@ func TestLeaseFails(t *testing.T) {
 	}
 	put(t, root, "run/systemd/netif", "")
 	if _, err := (Files{Root: root}).PlaceLease(dir); err == nil || !strings.Contains(err.Error(), "not a directory") {
-		t.Errorf("error %v", err)
+		t.Errorf("got %v, want: ... not a directory", err)
 	}
 	for range 2 {
 		if err := (Files{Root: root + "/missing"}).RemoveLease(); err != nil {

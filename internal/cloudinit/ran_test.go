@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Those of TestApply are cloud-init's own.
-func TestRan(t *testing.T) {
+// Those of TestApplyAgreesWithRealCloudInit are cloud-init's own.
+func TestStageRanAndItsFailures(t *testing.T) {
 	const module = "cloud-init's set_passwords failed in its init stage (see /var/log/cloud-init.log)"
 	const stage = "cloud-init's init stage failed (see /var/log/cloud-init.log)"
 	ended := func(rest string) string { return `{"v1":{"stage":null,"init":{"start":1,"finished":2` + rest + `}}}` }
@@ -52,17 +52,17 @@ func TestRan(t *testing.T) {
 			put(t, root, statusFile, tt.data)
 			files := Files{Root: root}
 			if got := files.Begun("init"); got != tt.begun {
-				t.Errorf("begun: %v", got)
+				t.Errorf("got begun %v, want %v", got, tt.begun)
 			}
 			if ended, err := files.Ran("init", "set_passwords"); ended != tt.ended || text(err) != tt.err {
-				t.Errorf("ended: %v, %v", ended, err)
+				t.Errorf("got ended %v, %v, want %v, %q", ended, err, tt.ended, tt.err)
 			}
 		})
 	}
 	for _, root := range []string{t.TempDir(), "/missing"} {
 		files := Files{Root: root}
 		if ended, err := files.Ran("init", "ssh"); ended || err != nil || files.Begun("init") {
-			t.Errorf("no file: %v, %v", ended, err)
+			t.Errorf("no file: got %v, %v, want false, no error", ended, err)
 		}
 	}
 }
@@ -76,7 +76,7 @@ func FuzzOutcome(f *testing.F) {
 		case "", "cloud-init's init stage failed (see " + logFile + ")", "cloud-init's ssh failed in its init stage (see " + logFile + ")",
 			"cloud-init's ssh could not write the keys (see " + logFile + ")":
 		default:
-			t.Errorf("error %q", got)
+			t.Errorf("got %q, want an error of ours", got)
 		}
 	})
 }

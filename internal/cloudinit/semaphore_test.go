@@ -31,7 +31,7 @@ func TestSemaphores(t *testing.T) {
 			files := Files{Root: root}
 			had, err := files.HasRun("i-1", tt.module)
 			if had != !slices.Equal(tt.files, tt.left) || err != nil {
-				t.Errorf("has run: %v, %v", had, err)
+				t.Errorf("got has run %v, %v, want %v", had, err, !slices.Equal(tt.files, tt.left))
 			}
 			for range 2 {
 				if err := files.Rerun("i-1", tt.module); err != nil {
@@ -47,7 +47,7 @@ func TestSemaphores(t *testing.T) {
 				t.Errorf("-want +left:\n%s", diff)
 			}
 			if has, err := files.HasRun("i-1", tt.module); has || err != nil {
-				t.Errorf("still has run: %v, %v", has, err)
+				t.Errorf("after Rerun: got has run %v, %v, want false", has, err)
 			}
 		})
 	}
@@ -74,7 +74,7 @@ func TestHadInstance(t *testing.T) {
 				put(t, root, tt.dir+"/"+name, "")
 			}
 			if had, err := (Files{Root: root}).HadInstance(); had != tt.want || err != nil {
-				t.Errorf("%v, %v", had, err)
+				t.Errorf("got %v, %v, want %v", had, err, tt.want)
 			}
 		})
 	}
@@ -83,13 +83,13 @@ func TestHadInstance(t *testing.T) {
 		t.Fatal(err)
 	}
 	if had, err := (Files{Root: root}).HadInstance(); had || err != nil { // as after cloud-init clean
-		t.Errorf("an empty directory: %v, %v", had, err)
+		t.Errorf("an empty directory: got %v, %v, want false", had, err)
 	}
 	root = t.TempDir()
 	put(t, root, instancesDir, "")
 	had, err := Files{Root: root}.HadInstance()
 	if had || !strings.HasPrefix(text(err), "cannot tell which instances this system has been: ") {
-		t.Errorf("a file in its place: %v, %v", had, err)
+		t.Errorf("a file in its place: got %v, %v, want an error", had, err)
 	}
 }
 
@@ -101,10 +101,10 @@ func TestSemaphoresHostile(t *testing.T) {
 		t.Helper()
 		had, err := files.HasRun(instance, "ssh")
 		if got := text(err); had || !strings.Contains(got, want) || (want == "") != (got == "") {
-			t.Errorf("HasRun %q: %v, %v", instance, had, err)
+			t.Errorf("HasRun %q: got %v, %v, want false, %q", instance, had, err, want)
 		}
 		if got := text(files.Rerun(instance, "ssh")); !strings.Contains(got, want) || (want == "") != (got == "") {
-			t.Errorf("Rerun %q: %s", instance, got)
+			t.Errorf("Rerun %q: got %q, want %q", instance, got, want)
 		}
 	}
 	try("i-1", "") // nothing there at all
@@ -116,7 +116,7 @@ func TestSemaphoresHostile(t *testing.T) {
 	for _, instance := range []string{"", ".", "..", "../..", "/", "a/b", "a/", "/a", "i-1/../i-1"} {
 		try(instance, bad)
 		if _, err := files.UserConfig(instance); text(err) != bad {
-			t.Errorf("UserConfig %q: %v", instance, err)
+			t.Errorf("UserConfig %q: got %v, want %s", instance, err, bad)
 		}
 	}
 	for link, to := range map[string]string{"up": "../../../../outside", "absolute": root + "/outside"} {
@@ -129,7 +129,7 @@ func TestSemaphoresHostile(t *testing.T) {
 	try("file", "not a directory")
 	put(t, root, semDir+"/config_ssh/y", "")
 	if err := files.Rerun("i-1", "ssh"); err == nil || !strings.HasPrefix(err.Error(), "cannot have cloud-init run ssh again: ") {
-		t.Errorf("a directory: %v", err)
+		t.Errorf("a directory: got %v, want: cannot have cloud-init run ssh again: ...", err)
 	}
 	want := []string{instancesDir + "/file", semDir + "/config_ssh/y", semDir + "/x/y", "outside/sem/" + name, "var/lib/cloud/sem/" + name}
 	for _, file := range want {

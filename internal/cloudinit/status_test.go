@@ -22,7 +22,7 @@ func TestLocalDatasourceSamples(t *testing.T) {
 	}
 	samples, err := filepath.Glob("testdata/*.json")
 	if err != nil || len(samples) != len(want) {
-		t.Fatalf("%d samples, want %d (%v)", len(samples), len(want), err)
+		t.Fatalf("got %d samples, want %d (%v)", len(samples), len(want), err)
 	}
 	for _, sample := range samples {
 		name := strings.TrimSuffix(filepath.Base(sample), ".json")
@@ -80,19 +80,19 @@ func TestLocalDatasourceFile(t *testing.T) {
 	root := t.TempDir()
 	files := Files{Root: root}
 	if got := files.LocalDatasource(); got != "" {
-		t.Errorf("missing: %q", got)
+		t.Errorf("missing: got %q, want nothing", got)
 	}
 	data := `{"v1":{"datasource":"DataSourceX","init-local":{"finished":1}}}`
 	put(t, root, statusFile, data+strings.Repeat(" ", 1<<20-len(data)))
 	if got := files.LocalDatasource(); got != "DataSourceX" {
-		t.Errorf("1 MiB: %q", got)
+		t.Errorf("1 MiB: got %q, want DataSourceX", got)
 	}
 	put(t, root, statusFile, data+strings.Repeat(" ", 1<<20-len(data)+1))
 	if got := files.LocalDatasource(); got != "" {
-		t.Errorf("more than 1 MiB: %q", got)
+		t.Errorf("more than 1 MiB: got %q, want nothing", got)
 	}
 	if got := (Files{Root: root + "/missing"}).LocalDatasource(); got != "" {
-		t.Errorf("no root: %q", got)
+		t.Errorf("no root: got %q, want nothing", got)
 	}
 }
 
@@ -101,7 +101,7 @@ func FuzzLocalDatasource(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		got := localDatasource(data)
 		if len(got) > maxName || strings.ContainsAny(got, "\n\x1b ") {
-			t.Errorf("name %q", got)
+			t.Errorf("got name %q, want a short one without control characters", got)
 		}
 	})
 }

@@ -8,10 +8,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
-// What decides passwords, and who is the default user: TestApply.
+// What decides passwords, and who is the default user: TestConfigOfWorlds.
 func TestUserConfig(t *testing.T) {
 	const password = "\npassword: a\n"
 	for text, want := range map[string]string{
@@ -34,12 +33,12 @@ func TestUserConfig(t *testing.T) {
 		"#cloud-config" + password + strings.Repeat("#", maxUserConfig): "",
 	} {
 		if got := (Config{}).With(ParseUserConfig([]byte(text))).Passwords(); got != want {
-			t.Errorf("%.100q: %q, want %q", text, got, want)
+			t.Errorf("%.100q: got %q, want %q", text, got, want)
 		}
 	}
 	u := ParseUserConfig([]byte("#!/bin/sh\necho ssh-ed25519 AAAAC3Nz+/= me\n"))
 	if !u.Mentions("AAAAC3Nz+/=") || u.Mentions("AAAAC3Nz+/=x") || (UserConfig{}).Mentions("A") {
-		t.Error("what it mentions")
+		t.Errorf("got the key mentioned: %t, a longer one: %t, in nothing: %t, want true, false, false", u.Mentions("AAAAC3Nz+/="), u.Mentions("AAAAC3Nz+/=x"), (UserConfig{}).Mentions("A"))
 	}
 }
 
@@ -48,17 +47,17 @@ func TestUserConfigFile(t *testing.T) {
 	files := Files{Root: root}
 	const name = instancesDir + "/i/cloud-config.txt"
 	if u, err := files.UserConfig("i"); u.text != nil || err != nil {
-		t.Errorf("missing: %v, %v", u, err)
+		t.Errorf("missing: got %v, %v, want nothing", u, err)
 	}
 	put(t, root, name, "#cloud-config\n\npassword: a\n")
 	u, err := files.UserConfig("i")
 	if got := (Config{}).With(u).Passwords(); got != "/"+name+":3" || err != nil {
-		t.Errorf("%q, %v", got, err)
+		t.Errorf("got %q, %v, want %q", got, err, "/"+name+":3")
 	}
 	put(t, root, name, strings.Repeat("SECRET", maxUserConfig/6+1))
 	want := "cannot read /" + name + ": too big, more than 1048576 bytes"
 	if u, err := files.UserConfig("i"); text(err) != want || u.Mentions("SECRET") {
-		t.Errorf("too big: %v", err)
+		t.Errorf("too big: got %v, want %s", err, want)
 	}
 	if err := os.Remove(filepath.Join(root, name)); err != nil {
 		t.Fatal(err)
@@ -67,11 +66,12 @@ func TestUserConfigFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := files.UserConfig("i"); text(err) != "cannot read /"+name+": not a regular file" {
-		t.Errorf("a FIFO: %v", err)
+		t.Errorf("a FIFO: got %v, want: not a regular file", err)
 	}
 }
 
-// TestUserConfigHostile: user-data can be anything, and none of it takes long.
+// TestUserConfigHostile has anything as user-data. None of it takes a second; a
+// bomb that was unfolded would outlast the test binary's timeout.
 func TestUserConfigHostile(t *testing.T) {
 	bomb := "a0: &a0 {a: 1}\n"
 	for i := range 100 {
@@ -90,17 +90,13 @@ func TestUserConfigHostile(t *testing.T) {
 		"a colon":    "user: a:b\n",
 		"other keys": "[a]: b\n? {c: d}\n: e\n1: 2\n",
 	} {
-		start := time.Now()
 		c := Config{}.With(ParseUserConfig([]byte("#cloud-config\n" + text)))
 		c.Stage("ssh")
 		c.Passwords()
 		c.HostKeys()
 		c.PublicKeysOff()
 		if got := c.DefaultUser(); got != "" {
-			t.Errorf("%s: user %.100q", name, got)
-		}
-		if took := time.Since(start); took > 30*time.Second { // 0.7 s, more with the race detector
-			t.Errorf("%s: took %v", name, took)
+			t.Errorf("%s: got user %.100q, want none", name, got)
 		}
 	}
 }

@@ -140,7 +140,7 @@ func TestMetadataPort(t *testing.T) {
 
 func TestNotFoundLength(t *testing.T) {
 	if got := len(notFoundPage); got != 236 {
-		t.Errorf("the page has %d bytes, the VR's has 236", got)
+		t.Errorf("got a page of %d bytes, want 236 like the VR's", got)
 	}
 }
 
@@ -170,12 +170,12 @@ func TestNotModified(t *testing.T) {
 		condition := map[string]string{"ETag": "If-None-Match", "Last-Modified": "If-Modified-Since"}[name]
 		got, err := ask(t, clientA, l.metadata, "GET /latest/meta-data/vm-id HTTP/1.1\r\nHost: vr\r\nConnection: close\r\n"+condition+": "+value+"\r\n\r\n")
 		if err != nil || !strings.HasPrefix(got, "HTTP/1.1 304 Not Modified\r\n") || strings.Contains(got, "Content-Length") {
-			t.Errorf("%s %s: got %q, %v", condition, value, got, err)
+			t.Errorf("%s %s: got %q, %v, want 304 without a length", condition, value, got, err)
 		}
 	}
 }
 
-func TestKeepAlive(t *testing.T) {
+func TestKeepAliveEndsAfter101Answers(t *testing.T) {
 	l := newLab(t)
 	l.SetVM(clientA, Example(exampleID, clientA))
 
@@ -185,10 +185,10 @@ func TestKeepAlive(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := strings.Count(got, "HTTP/1.1 200 OK\r\n"); n != 101 {
-		t.Errorf("%d answers on one connection, want 101", n)
+		t.Errorf("got %d answers on one connection, want 101", n)
 	}
 	if n := strings.Index(got, "Connection: close\r\n"); n < strings.LastIndex(got, "HTTP/1.1") {
-		t.Error("an answer before the last one announces the end")
+		t.Errorf("got the end announced at byte %d, want it in the last answer, after %d", n, strings.LastIndex(got, "HTTP/1.1"))
 	}
 
 	// Only a client that names keep-alive hears of it.

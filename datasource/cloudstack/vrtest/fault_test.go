@@ -2,7 +2,6 @@ package vrtest
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -63,20 +62,31 @@ func TestFaultAnswers(t *testing.T) {
 }
 
 // TestFaultClosesConnection has the faults after which a client that would
-// keep the connection cannot.
+// keep the connection cannot. Without them the connection closes later, when it
+// has been idle.
 func TestFaultClosesConnection(t *testing.T) {
-	for _, fault := range []Fault{{Truncate: 10}, {NoLength: true}} {
-		l := newLab(t)
-		l.SetVM(clientA, Example(exampleID, clientA))
-		l.SetFaults(fault)
-		start := time.Now()
-		if _, err := ask(t, clientA, l.metadata, "GET /latest/vm-id HTTP/1.1\r\nHost: vr\r\n\r\n"); err != nil {
-			t.Error(err)
-		}
-		// Without the fault's doing the connection closes too, but later.
-		if took := time.Since(start); took > 3*time.Second {
-			t.Errorf("%+v: closed after %s", fault, took)
-		}
+	for _, test := range []struct {
+		name   string
+		fault  Fault
+		closes time.Duration // after the request
+	}{
+		{"none", Fault{}, 5 * time.Second},
+		{"Truncate", Fault{Truncate: 10}, 0},
+		{"NoLength", Fault{NoLength: true}, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := startPipe(t, test.fault, 0)
+				send(t, c, "GET /latest/a HTTP/1.1\r\nHost: vr\r\n\r\n")
+				start := time.Now()
+				if _, err := io.ReadAll(c); err != nil {
+					t.Error(err)
+				}
+				if took := time.Since(start); took != test.closes {
+					t.Errorf("got the connection closed after %s, want %s", took, test.closes)
+				}
+			})
+		})
 	}
 }
 
@@ -102,17 +112,17 @@ func TestFaultReset(t *testing.T) {
 	}
 }
 
-func TestFaultHang(t *testing.T) {
-	l := newLab(t)
-	l.SetFaults(Fault{Hang: true})
-	c := dial(t, clientA, l.metadata)
-	send(t, c, "GET / HTTP/1.1\r\nHost: vr\r\n\r\n")
-	if err := c.SetReadDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
-		t.Fatal(err)
-	}
-	if n, err := c.Read(make([]byte, 1)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("a hanging VR answered: %d bytes, %v", n, err)
-	}
+func TestFaultHangNeverAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := startPipe(t, Fault{Hang: true}, 0)
+		send(t, c, "GET / HTTP/1.1\r\nHost: vr\r\n\r\n")
+		if err := c.SetReadDeadline(time.Now().Add(24 * time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := c.Read(make([]byte, 1)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("got %d bytes and %v, want no answer within a day", n, err)
+		}
+	})
 }
 
 func TestFaultOversizeStreams(t *testing.T) {
@@ -210,26 +220,33 @@ func TestFaultTimes(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				ctx, cancel := context.WithCancel(t.Context())
-				v, l := New(), newPipeListener()
-				v.SetDefaultVM(&VM{Metadata: []Key{{"a", "secret"}}})
-				v.SetFaults(test.fault)
-				time.Sleep(test.after)
-				done := make(chan error)
-				go func() { done <- v.ServeMetadata(ctx, l) }()
-
+				c := startPipe(t, test.fault, test.after)
 				start := time.Now()
-				got := get(l.client)
+				got := get(c)
 				if took := time.Since(start); took != test.took || got != test.want {
 					t.Errorf("got %q after %s, want %q after %s", got, took, test.want, test.took)
-				}
-				cancel()
-				if err := <-done; err != nil {
-					t.Error(err)
 				}
 			})
 		})
 	}
+}
+
+// startPipe serves a VM with one key on a single connection in the test's
+// synctest bubble, from some time after the fault is set until the test ends.
+func startPipe(t *testing.T, fault Fault, after time.Duration) net.Conn {
+	t.Helper()
+	v, l := New(), newPipeListener()
+	v.SetDefaultVM(&VM{Metadata: []Key{{"a", "secret"}}})
+	v.SetFaults(fault)
+	time.Sleep(after)
+	done := make(chan error)
+	go func() { done <- v.ServeMetadata(t.Context(), l) }()
+	t.Cleanup(func() {
+		if err := <-done; err != nil {
+			t.Errorf("got %v, want serving to end with its context", err)
+		}
+	})
+	return l.client
 }
 
 // get reads one answer with net/http, and returns its status and body.

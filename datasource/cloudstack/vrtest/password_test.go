@@ -75,7 +75,7 @@ func TestPasswordPort(t *testing.T) {
 				t.Errorf("answer (-want +got):\n%s", diff)
 			}
 			if got := l.PasswordAcknowledged(clientA); got != test.acknowledged {
-				t.Errorf("acknowledged: %t, want %t", got, test.acknowledged)
+				t.Errorf("got acknowledged %t, want %t", got, test.acknowledged)
 			}
 		})
 	}
@@ -97,11 +97,11 @@ func TestPasswordReplay(t *testing.T) {
 			set.vm(l.VR)
 			l.askPassword(t, clientA, saved)
 			if !l.PasswordAcknowledged(clientA) {
-				t.Fatal("the password is not acknowledged")
+				t.Fatal("got the password not acknowledged, want it acknowledged")
 			}
 			set.vm(l.VR)
 			if got := l.askPassword(t, clientA, send); got != passwordHead+"again" || l.PasswordAcknowledged(clientA) {
-				t.Errorf("set again, the password does not wait again: %q", got)
+				t.Errorf("set again: got %q, acknowledged %t, want the password waiting", got, l.PasswordAcknowledged(clientA))
 			}
 		})
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestIndex(t *testing.T) {
+func TestIndexListsKeysAsTheVRDoes(t *testing.T) {
 	keys := func(names ...string) (keys []Key) {
 		for _, name := range names {
 			keys = append(keys, Key{Name: name})
@@ -43,21 +43,21 @@ func TestExample(t *testing.T) {
 		values[key.Name] = key.Value
 	}
 	if len(values) != 11 {
-		t.Errorf("%d keys, want the 11 standard ones", len(values))
+		t.Errorf("got %d keys, want the 11 standard ones", len(values))
 	}
 	want := map[string]string{"instance-id": exampleID, "vm-id": exampleID, "local-hostname": "web-1", "local-ipv4": clientA.String()}
 	for name, value := range want {
 		if values[name] != value {
-			t.Errorf("%s is %q, want %q", name, values[name], value)
+			t.Errorf("%s: got %q, want %q", name, values[name], value)
 		}
 	}
 	fields := strings.Fields(values["public-keys"])
 	blob, err := base64.StdEncoding.DecodeString(fields[1])
 	if err != nil || fields[0] != "ssh-ed25519" || !strings.HasPrefix(string(blob), "\x00\x00\x00\x0bssh-ed25519\x00\x00\x00\x20") || len(blob) != 51 {
-		t.Errorf("public-keys is no ssh-ed25519 key: %q", values["public-keys"])
+		t.Errorf("got public-keys %q, want an ssh-ed25519 key", values["public-keys"])
 	}
 	if !strings.HasPrefix(string(vm.UserData), "#cloud-config\n") {
-		t.Errorf("user-data is no #cloud-config: %q", vm.UserData)
+		t.Errorf("got user-data %q, want a #cloud-config", vm.UserData)
 	}
 }
 
@@ -67,6 +67,6 @@ func TestSetVMCopies(t *testing.T) {
 	l.SetVM(clientA, vm)
 	vm.Set("instance-id", "changed")
 	if got := l.get(t, "/latest/instance-id"); !strings.HasSuffix(got, exampleID) {
-		t.Errorf("a change after SetVM shows: %q", got)
+		t.Errorf("got %q, want the ID as it was at SetVM", got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -32,7 +33,7 @@ func TestDefaultVM(t *testing.T) {
 	}
 }
 
-func TestLog(t *testing.T) {
+func TestRequestsAreLogged(t *testing.T) {
 	l := newLab(t)
 	l.SetVM(clientA, &VM{Metadata: []Key{{"a", "1"}}, Password: "secret"})
 	before := time.Now()
@@ -59,19 +60,19 @@ func TestLog(t *testing.T) {
 	}
 	for _, r := range got {
 		if r.Time.Before(before) || r.Time.After(time.Now()) {
-			t.Errorf("%s %s was logged for %s", r.Method, r.Path, r.Time)
+			t.Errorf("%s %s: got %s, want a time from %s to now", r.Method, r.Path, r.Time, before)
 		}
 	}
 	if got := l.Connections(); got != 2 {
-		t.Errorf("%d connections on the metadata port, want 2", got)
+		t.Errorf("got %d connections on the metadata port, want 2", got)
 	}
 	l.ResetLog()
 	if len(l.Requests()) != 0 || l.Connections() != 0 {
-		t.Error("ResetLog left something")
+		t.Errorf("got %d requests and %d connections after ResetLog, want none", len(l.Requests()), l.Connections())
 	}
 }
 
-func TestServeEnds(t *testing.T) {
+func TestServeEndsWithItsContext(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		fault Fault
@@ -82,48 +83,47 @@ func TestServeEnds(t *testing.T) {
 		{"dripping", Fault{Drip: time.Hour}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			v := New()
-			v.SetFaults(test.fault)
-			l, err := net.Listen("tcp4", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			ctx, cancel := context.WithCancel(t.Context())
-			done := make(chan error)
-			go func() { done <- v.ServeMetadata(ctx, l) }()
-			c := dial(t, clientA, l.Addr())
-			send(t, c, "GET / HTTP/1.1\r\nHost: vr\r\n\r\n")
-			for len(v.Requests()) == 0 {
-				time.Sleep(time.Millisecond)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				v, l := New(), newPipeListener()
+				v.SetFaults(test.fault)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				done := make(chan error)
+				go func() { done <- v.ServeMetadata(ctx, l) }()
+				send(t, l.client, "GET / HTTP/1.1\r\nHost: vr\r\n\r\n")
+				answer := make(chan error)
+				go func() {
+					_, err := io.ReadAll(l.client)
+					answer <- err
+				}()
+				synctest.Wait() // until the VR waits for more, or hangs
 
-			cancel()
-			select {
-			case err := <-done:
-				if err != nil {
-					t.Errorf("serving ended with %v", err)
+				start := time.Now()
+				cancel()
+				if err := <-done; err != nil {
+					t.Errorf("got %v from serving, want no error", err)
 				}
-			case <-time.After(2 * time.Second): // sooner than a connection is idle for too long
-				t.Fatal("serving did not end")
-			}
-			if rest, err := io.ReadAll(c); err != nil {
-				t.Errorf("the open connection was not closed: %q, %v", rest, err)
-			}
-			// Dialing proves nothing: the port may be another's by now.
-			if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
-				t.Errorf("the listener is still open: %v", err)
-			}
+				if err := <-answer; err != nil {
+					t.Errorf("got %v on the open connection, want it closed", err)
+				}
+				if took := time.Since(start); took != 0 { // a connection is idle for 5 s
+					t.Errorf("got the end after %s, want it with the context", took)
+				}
+				if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+					t.Errorf("got %v from the listener, want %v", err, net.ErrClosed)
+				}
+			})
 		})
 	}
 }
 
-func TestServeFails(t *testing.T) {
+func TestServeFailsOnAClosedListener(t *testing.T) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	closeQuietly(l)
 	if err := New().ServePasswords(t.Context(), l); err == nil || !strings.HasPrefix(err.Error(), "cannot accept a connection: ") {
-		t.Errorf("serving a closed listener ended with %v", err)
+		t.Errorf("got %v, want: cannot accept a connection: ...", err)
 	}
 }

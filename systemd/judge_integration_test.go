@@ -1,3 +1,5 @@
+//go:build integration
+
 package systemd
 
 import (
@@ -7,13 +9,10 @@ import (
 	"maps"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/nm-cloud-seed/nm-cloud-seed/internal/rootfs"
 )
 
 // verdict is what the real systemd makes of the units below a root.
@@ -241,40 +240,6 @@ func (u *Units) without(deleted []string) map[string]bool {
 	return u.graph.started(defaultTarget, reach(deleted, requiring))
 }
 
-// writeTree writes files below a new root: text, or links ("-> target").
-func writeTree(t testing.TB, root string, files map[string]string) {
-	t.Helper()
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		full := filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		var err error
-		if target, ok := strings.CutPrefix(files[name], "-> "); ok {
-			err = os.Symlink(target, full)
-		} else {
-			err = os.WriteFile(full, []byte(files[name]), 0o644)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func load(t testing.TB, root string) *Units {
-	t.Helper()
-	fsys, done, err := rootfs.Open(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer done()
-	u, err := Load(fsys, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u
-}
-
 // loadable are the units to ask systemd about.
 func (u *Units) loadable() []string {
 	var all []string
@@ -285,4 +250,36 @@ func (u *Units) loadable() []string {
 	}
 	slices.Sort(all)
 	return all
+}
+
+// judgePlan has systemd say what becomes of units with a plan carried out, in a
+// root of its own: generators do not run there, but /etc has their precedence.
+func judgePlan(t testing.TB, files map[string]string, p Plan) verdict {
+	t.Helper()
+	all := maps.Clone(files)
+	for _, f := range p.Files {
+		text := f.Text
+		if f.Link != "" {
+			text = "-> " + f.Link
+		}
+		all["etc/systemd/system/"+f.Name] = text
+	}
+	root := t.TempDir()
+	writeTree(t, root, all)
+	return judge(t, root, nil)
+}
+
+// checkWithSystemd asks systemd whether units with a plan carried out have a
+// cycle, and whether it starts some of them.
+func checkWithSystemd(t testing.TB, files map[string]string, p Plan, cycle bool, started ...string) {
+	t.Helper()
+	v := judgePlan(t, files, p)
+	if got := len(v.cycles) > 0; got != cycle {
+		t.Errorf("got the cycles %q from systemd, want some: %t", v.cycles, cycle)
+	}
+	for _, id := range started {
+		if !v.jobs[id] {
+			t.Errorf("got no job for %s from systemd, want one; it found the cycles %q", id, v.cycles)
+		}
+	}
 }

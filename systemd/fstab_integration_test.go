@@ -1,3 +1,5 @@
+//go:build integration
+
 package systemd
 
 import (
@@ -22,8 +24,8 @@ func ofDevices(name string) bool {
 	return strings.HasPrefix(name, "systemd-fsck") || strings.HasPrefix(name, "blockdev@") || strings.HasSuffix(name, ".device")
 }
 
-// TestFstab holds our units of an fstab against those of the real generator.
-func TestFstab(t *testing.T) {
+// TestFstabUnitsAgreeWithSystemd holds our units of an fstab against those of the real generator.
+func TestFstabUnitsAgreeWithSystemd(t *testing.T) {
 	const fstab = `# a comment
 /dev/vda1 / ext4 defaults 0 1
 /dev/vdb /data ext4 x-systemd.after=cloud-init-network.service 0 2

@@ -1,3 +1,5 @@
+//go:build integration
+
 package systemd
 
 import (
@@ -18,9 +20,9 @@ var (
 	first   = flag.Uint64("first", 1, "seed of the first one")
 )
 
-// TestAgainstSystemd holds the graphs of generated sets of units against what
+// TestGraphsAgreeWithSystemd holds the graphs of generated sets of units against what
 // the real systemd makes of them: every edge, everything pulled in, every cycle.
-func TestAgainstSystemd(t *testing.T) {
+func TestGraphsAgreeWithSystemd(t *testing.T) {
 	dir := t.TempDir()
 	cyclic, cycles, broken := 0, 0, 0
 	for seed := *first; seed < *first+*sets; seed++ {
@@ -53,35 +55,12 @@ func TestAgainstSystemd(t *testing.T) {
 	}
 	t.Logf("%d sets: %d with cycles, %d cycles, %d that systemd could not break", *sets, cyclic, cycles, broken)
 	if n := int(*sets); n >= 100 && (cyclic < n/5 || cyclic > n*4/5) {
-		t.Errorf("%d sets, %d with cycles: too uneven to mean anything", n, cyclic)
+		t.Errorf("got %d of %d sets with cycles, want %d to %d: else they mean little", cyclic, n, n/5, n*4/5)
 	}
 }
 
 // unitDirs are directories that both look into.
 var unitDirs = []string{"etc/systemd/system", "run/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system", "usr/lib/systemd/system", "usr/lib/systemd/system"}
-
-// base is what units depend on without saying so.
-func base() map[string]string {
-	files := map[string]string{
-		"default.target":          "-> multi-user.target",
-		"multi-user.target":       "[Unit]\nRequires=basic.target\nAfter=basic.target\n",
-		"basic.target":            "[Unit]\nRequires=sysinit.target\nAfter=sysinit.target sockets.target paths.target slices.target\nWants=sockets.target timers.target paths.target\n",
-		"sysinit.target":          "[Unit]\nDefaultDependencies=no\nWants=local-fs.target\nAfter=local-fs.target\nConflicts=shutdown.target\n",
-		"local-fs.target":         "[Unit]\nDefaultDependencies=no\nAfter=local-fs-pre.target\n",
-		"timers.target":           "[Unit]\nDefaultDependencies=no\n",
-		"shutdown.target":         "[Unit]\nDefaultDependencies=no\n",
-		"dbus.socket":             "[Socket]\nListenStream=/run/dbus/s\n",
-		"systemd-journald.socket": "[Unit]\nDefaultDependencies=no\nBefore=sockets.target\n[Socket]\nListenDatagram=/run/log\nService=journald.service\n",
-	}
-	for _, name := range []string{"sockets", "paths", "remote-fs", "network", "network-online", "cloud-init"} {
-		files[name+".target"] = "[Unit]\n"
-	}
-	all := map[string]string{"etc/systemd/system/multi-user.target.wants/cloud-init.target": "-> /usr/lib/systemd/system/cloud-init.target"}
-	for name, text := range files {
-		all["usr/lib/systemd/system/"+name] = text
-	}
-	return all
-}
 
 // toJournal is the default at boot, but not in systemd-analyze.
 const toJournal = "StandardOutput=journal\n"
@@ -335,4 +314,33 @@ func (g *generator) alias() {
 		g.put("etc/systemd/system/"+name+".d/30-"+name+".conf", "[Unit]\n"+g.unitSection(of, 1))
 	}
 	g.link("multi-user.target", name)
+}
+
+// TestComparisonNoticesBrokenGraphs breaks graphs on purpose: the comparison has to notice each.
+func TestComparisonNoticesBrokenGraphs(t *testing.T) {
+	files := generate(rand.New(rand.NewPCG(2, 0)))
+	root := t.TempDir()
+	writeTree(t, root, files)
+	v := judge(t, root, load(t, root).loadable())
+	if wrong := v.compare(load(t, root)); len(wrong) > 0 {
+		t.Fatal(wrong)
+	}
+	seen := 0
+	for _, id := range load(t, root).loadable() {
+		u := load(t, root)
+		if n := u.graph.next[id]; len(n) > 0 {
+			u.graph.next[id] = n[1:]
+			if seen++; len(v.compare(u)) == 0 {
+				t.Errorf("%s before %s is missing: got no complaint, want one", id, n[0])
+			}
+		}
+		u = load(t, root)
+		u.graph.next[id] = append(u.graph.next[id], "sysinit.target", "default.target")
+		if len(v.compare(u)) == 0 {
+			t.Errorf("%s is before what it is not: got no complaint, want one", id)
+		}
+	}
+	if seen < 10 {
+		t.Errorf("got %d edges removed, want at least 10", seen)
+	}
 }
