@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -122,11 +121,9 @@ func (d *demo) startJudge(ctx context.Context, root string) error {
 func (d *demo) world(ctx context.Context) error {
 	d.vm = vrtest.Example(instance, d.ClientAddr(0))
 	d.vr.SetVM(d.ClientAddr(0), d.vm)
-	listener, err := d.Listen(0, netip.AddrPortFrom(d.VRAddr(0), 80).String())
-	if err != nil {
+	if err := d.ServeVR(ctx, 0, d.vr); err != nil {
 		return err
 	}
-	go d.vr.ServeMetadata(ctx, listener)
 	nm, err := d.output(ctx, "NetworkManager", "--version")
 	if err != nil {
 		return err
