@@ -56,7 +56,7 @@ func TestHungNetworkManagerIsGivenUp(t *testing.T) {
 			bus, manager := lab(t)
 			manager.Fail(method, nmtest.Fault{Hang: true})
 			begin := time.Now()
-			s := start(t, bus, Options{Owner: true})
+			s := start(t, bus, Options{Owner: true}, func(n *Network) { n.limits.call = callTimeout })
 			eventually(t, "called", func() bool { return manager.Calls(method) >= 1 })
 			manager.Fail(method, nmtest.Fault{})
 			s.until("a lease", leased(1))
@@ -77,7 +77,7 @@ func TestStopEndsHungCall(t *testing.T) {
 			// Only a bound connection goes with ours to the bus; the service's
 			// is a leftover to the next run.
 			s := start(t, bus, Options{Owner: method != "DeactivateConnection"}, func(n *Network) {
-				n.limits.call = never // so that only the end of the run ends the call
+				n.limits.answer, n.limits.release = answerTimeout, releaseTimeout
 			})
 			if method == "DeactivateConnection" { // is called at the end only
 				s.until("a lease", leased(1))
@@ -97,7 +97,7 @@ func TestStopTakesDownSlowActivation(t *testing.T) {
 	bus, manager := lab(t)
 	answer := make(chan struct{})
 	manager.Fail("AddAndActivateConnection2", nmtest.Fault{Until: answer})
-	s := start(t, bus, Options{Owner: true}, patiently)
+	s := start(t, bus, Options{Owner: true})
 	eventually(t, "called", func() bool { return manager.Calls("AddAndActivateConnection2") == 1 })
 	s.cancel()
 	close(answer)
@@ -112,7 +112,7 @@ func TestStopTakesDownSlowActivation(t *testing.T) {
 func TestStopDuringHungCallTakesDownOthers(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
-	s := start(t, bus, Options{}, func(n *Network) { n.limits.call, n.limits.release = never, never })
+	s := start(t, bus, Options{}, func(n *Network) { n.limits.answer = answerTimeout })
 	s.until("a lease", leased(1))
 	manager.Fail("AddAndActivateConnection2", nmtest.Fault{Hang: true})
 	manager.AddDevice("eth1", nil)
@@ -129,7 +129,6 @@ func TestStopEndsHandshakeWithFrozenBus(t *testing.T) {
 	bus.Freeze()
 	dialed := make(chan struct{})
 	s := start(t, bus, Options{Owner: true}, func(n *Network) {
-		n.limits.call = never // so that only the end of the run ends the handshake
 		n.dial = func(options ...dbus.ConnOption) (*dbus.Conn, error) {
 			close(dialed)
 			return bus.Dial(options...)
@@ -149,7 +148,7 @@ func TestSlowNetworkManagerIsCalledOnce(t *testing.T) {
 		answers[method] = make(chan struct{})
 		manager.Fail(method, nmtest.Fault{Until: answers[method]})
 	}
-	s := start(t, bus, Options{Owner: true}, patiently)
+	s := start(t, bus, Options{Owner: true})
 	for _, method := range methods {
 		eventually(t, method+" is called", func() bool { return manager.Calls(method) == 1 })
 		manager.Set(nmtest.Root+"/Devices/1", gnm.DeviceInterface, map[string]any{"Mtu": uint32(1400)}) // a signal meanwhile

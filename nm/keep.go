@@ -25,13 +25,13 @@ const keepFlags = uint32(0x1 | 0x40)
 // connection stays as it is until it is next activated: no address and no route is
 // lost. It returns the devices that were seen to, also beside an error.
 func Keep(ctx context.Context, devices ...string) (kept []string, err error) {
-	return keep(ctx, dbus.ConnectSystemBus, callTimeout, devices)
+	return keep(ctx, dbus.ConnectSystemBus, limits{call: callTimeout, total: keepLimit}, devices)
 }
 
-func keep(ctx context.Context, dial dialer, perCall time.Duration, names []string) (kept []string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, keepLimit)
+func keep(ctx context.Context, dial dialer, l limits, names []string) (kept []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, l.total)
 	defer cancel()
-	b, err := connect(ctx, dial, perCall)
+	b, err := connect(ctx, dial, l.call)
 	if err != nil {
 		return nil, err
 	}

@@ -20,13 +20,13 @@ const lookLimit = 5 * time.Second
 // Not to be on the bus is no error: then the view is not Running. If it is and there
 // is an error, NetworkManager does not answer.
 func Look(ctx context.Context) (view lease.View, version string, err error) {
-	return look(ctx, dbus.ConnectSystemBus, callTimeout)
+	return look(ctx, dbus.ConnectSystemBus, limits{call: callTimeout, total: lookLimit})
 }
 
-func look(ctx context.Context, dial dialer, perCall time.Duration) (view lease.View, version string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, lookLimit)
+func look(ctx context.Context, dial dialer, l limits) (view lease.View, version string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, l.total)
 	defer cancel()
-	b, err := connect(ctx, dial, perCall)
+	b, err := connect(ctx, dial, l.call)
 	if err != nil {
 		return view, "", err
 	}

@@ -23,7 +23,7 @@ func TestLook(t *testing.T) {
 	manager.Serve("eth0", aLease("10.1.1.2/24"), 0)
 	manager.Activate("eth0", "Wired 1", "11111111-2222-3333-4444-555555555555", false)
 	manager.Set(nmtest.Root, gnm.NetworkManagerInterface, map[string]any{"Version": "1.52.1"})
-	view, version, err := look(t.Context(), bus.Dial, never)
+	view, version, err := look(t.Context(), bus.Dial, limits{call: never, total: never})
 	if err != nil || version != "1.52.1" {
 		t.Errorf("got version %q, error %v, want 1.52.1 and no error", version, err)
 	}
@@ -61,7 +61,7 @@ func TestLookWithoutAnswer(t *testing.T) {
 			t.Parallel()
 			bus, manager := lab(t)
 			test.before(bus, manager)
-			view, _, err := look(t.Context(), bus.Dial, never)
+			view, _, err := look(t.Context(), bus.Dial, limits{call: never, total: lookLimit})
 			if view.Running != (name == "hanging") || len(view.Devices) > 0 || test.says == "" && err != nil || test.says != "" && (err == nil || !strings.Contains(err.Error(), test.says)) {
 				t.Errorf("got %+v, error %v, want running %t, no devices, and an error with %q", view, err, name == "hanging", test.says)
 			}

@@ -38,10 +38,11 @@ type Network struct {
 	inherited map[string]bool
 }
 
-// limits are the durations that a Network goes by. Tests change them, so that
-// only what they are about ends a wait.
+// limits are the durations that a Network, Keep and Look go by. Tests change them,
+// so that only what they are about ends a wait.
 type limits struct {
 	call    time.Duration   // of the handshake with the bus, and of one call
+	total   time.Duration   // of Keep or Look as a whole
 	answer  time.Duration   // see answerTimeout
 	release time.Duration   // see releaseTimeout
 	reask   []time.Duration // see reask

@@ -42,8 +42,8 @@ func start(t *testing.T, bus *nmtest.Daemon, options Options, changes ...func(*N
 	ctx, cancel := context.WithCancel(t.Context())
 	s := &service{Network: New(options), t: t, cancel: cancel, done: make(chan struct{})}
 	s.dial = bus.Dial
-	// On a slow machine, a run would ask again in the middle of any test.
-	s.limits.reask = nil
+	// On a slow machine, any other limit could end what the test is about.
+	s.limits = limits{call: never, answer: never, release: never}
 	for _, change := range changes {
 		change(s.Network)
 	}
@@ -53,11 +53,6 @@ func start(t *testing.T, bus *nmtest.Daemon, options Options, changes ...func(*N
 	}()
 	t.Cleanup(s.stop)
 	return s
-}
-
-// patiently lets only NetworkManager's answers end a wait, not a limit of the run.
-func patiently(n *Network) {
-	n.limits.call, n.limits.answer, n.limits.release = never, never, never
 }
 
 // stop ends the run and waits for that.
@@ -136,7 +131,7 @@ func lab(t *testing.T) (*nmtest.Daemon, *nmtest.NM) {
 func TestRunActivatesAndTakesDown(t *testing.T) {
 	t.Parallel()
 	bus, manager := lab(t)
-	s := start(t, bus, Options{Owner: true}, patiently, func(n *Network) { n.log.(*logrus.Logger).SetLevel(logrus.DebugLevel) })
+	s := start(t, bus, Options{Owner: true}, func(n *Network) { n.log.(*logrus.Logger).SetLevel(logrus.DebugLevel) })
 	got := s.until("a lease", leased(1))
 	want := lease.View{
 		Running: true,
@@ -389,7 +384,7 @@ func TestLeaveFails(t *testing.T) {
 			bus, fake := lab(t)
 			fake.AddDevice("eth1", nil)
 			fake.Serve("eth1", aLease("10.2.2.2/24"), 0)
-			s := start(t, bus, Options{Owner: true})
+			s := start(t, bus, Options{Owner: true}, func(n *Network) { n.limits.call = callTimeout })
 			s.until("both leases", leased(2))
 			s.Settle("eth0", "eth1")
 			fake.Fail("Update2", test.fault)
@@ -416,7 +411,7 @@ func TestLeaveSkipsLostConnection(t *testing.T) {
 	s.Settle("eth0")
 	fake.Fail("AddAndActivateConnection2", nmtest.Fault{Error: gnm.NetworkManagerInterface + ".PermissionDenied"}) // it stays lost
 	fake.Drop("eth0")
-	s.until("lost", leased(0))
+	s.until("lost, and not back", says("eth0", "told to refuse"))
 	if handed, err := s.Leave(t.Context()); err != nil || len(handed) > 0 || fake.Calls("Update2") > 0 {
 		t.Errorf("got %q handed over by %d calls, error %v, want none", handed, fake.Calls("Update2"), err)
 	}
