@@ -58,7 +58,7 @@ func check(t *testing.T, dir string, want map[string]string) {
 func checkError(t *testing.T, err error, want string) {
 	t.Helper()
 	if err == nil || err.Error() != want {
-		t.Errorf("error %v\nwant  %s", err, want)
+		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }
 
@@ -90,7 +90,7 @@ func TestWriteFileFails(t *testing.T) {
 	checkError(t, WriteFile(path, nil, 0o600), "cannot write "+path+": no such file or directory (create the directory first)")
 }
 
-func TestSymlink(t *testing.T) {
+func TestSymlinkReplacesALink(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "seed")
 	for _, target := range []string{"seed.d/1", "seed.d/2"} {
@@ -107,7 +107,7 @@ func TestSymlink(t *testing.T) {
 	check(t, dir, map[string]string{"seed": "drwxr-xr-x"})
 }
 
-func TestRemove(t *testing.T) {
+func TestRemoveLeavesOtherFiles(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "cloud.cfg")
 	must(t, Remove(path))
@@ -156,9 +156,9 @@ func TestPrivateDir(t *testing.T) {
 	check(t, dir, map[string]string{"run": "drwxr-xr-x", "link": "-> run"})
 }
 
-func TestFailed(t *testing.T) {
+func TestErrorSaysWhatToDo(t *testing.T) {
 	if err := Error("write", "/x", nil); err != nil {
-		t.Errorf("no error became %v", err)
+		t.Errorf("got %v, want no error of none", err)
 	}
 	for err, want := range map[error]string{
 		&fs.PathError{Op: "open", Path: "/x.tmp-1", Err: syscall.ENOSPC}:            "no space left on device (free some space on that file system)",
@@ -169,7 +169,7 @@ func TestFailed(t *testing.T) {
 		got := Error("write", "/x", err)
 		checkError(t, got, "cannot write /x: "+want)
 		if strings.Contains(got.Error(), "tmp") {
-			t.Errorf("%v names a temporary file", got)
+			t.Errorf("got %v, want no temporary file named", got)
 		}
 	}
 }

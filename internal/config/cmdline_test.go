@@ -63,7 +63,7 @@ func TestCommandLine(t *testing.T) {
 		t.Helper()
 		got, err := CommandLine(root)
 		if got != want || (err == nil) != (wantErr == "") || err != nil && !strings.HasPrefix(err.Error(), wantErr) {
-			t.Errorf("CommandLine = %q, %v; want %q, %s", got, err, want, wantErr)
+			t.Errorf("got %q, %v; want %q, %s", got, err, want, wantErr)
 		}
 	}
 	check("", "") // an image
@@ -76,9 +76,9 @@ func TestCommandLine(t *testing.T) {
 	check("", "cannot read kernel command line: "+root+"/proc/1/cmdline: too big, more than 65536 bytes")
 
 	if got, err := CommandLine(""); err != nil || got == "" {
-		t.Errorf("of this system: %q, %v", got, err)
+		t.Errorf("of this system: got %q, %v, want /proc/cmdline", got, err)
 	}
 	if _, err := CommandLine(root + "/missing"); err == nil {
-		t.Error("no error for a missing root")
+		t.Error("missing root: got no error, want one")
 	}
 }

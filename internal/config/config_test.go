@@ -37,7 +37,7 @@ func lines(t *testing.T, err error) []string {
 	for line := range strings.SplitSeq(err.Error(), "\n") {
 		text, ok := strings.CutPrefix(line, "cannot read configuration: ")
 		if !ok {
-			t.Errorf("error line %q", line)
+			t.Errorf("got the error line %q, want: cannot read configuration: ...", line)
 		}
 		got = append(got, text)
 	}
@@ -116,22 +116,22 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-func TestLoadManyFiles(t *testing.T) {
+func TestLoadReadsALimitedNumberOfFiles(t *testing.T) {
 	files := map[string]string{}
 	for i := range 70 {
 		files[fmt.Sprintf("%s%02d.conf", etcD, i)] = fmt.Sprintf("[main]\ndeadline=%d\n", 100+i)
 	}
 	got, err := load(world(files), "")
 	if got.Deadline != 162*time.Second { // the main file is the first of 64
-		t.Errorf("deadline %v", got.Deadline)
+		t.Errorf("got deadline %v, want %v", got.Deadline, 162*time.Second)
 	}
 	if diff := cmp.Diff([]string{"71 files, at most 64 are read (merge some)"}, lines(t, err)); diff != "" {
 		t.Errorf("errors (-want +got):\n%s", diff)
 	}
 }
 
-// TestLoadRoot reads a real directory, with paths that name it.
-func TestLoadRoot(t *testing.T) {
+// TestLoadBelowARoot reads a real directory, with paths that name it.
+func TestLoadBelowARoot(t *testing.T) {
 	root := t.TempDir()
 	for name, data := range map[string]string{usr + "a.conf": "[main]\ndeadline=5\n", etc: "[main]\nplatform=none\n", etcD + "real": "[main]\nlog-level=debug\n"} {
 		path := filepath.Join(root, name)
@@ -160,21 +160,21 @@ func TestLoadRoot(t *testing.T) {
 
 	got, err = Load(filepath.Join(root, "missing"))
 	if got != Default() || len(lines(t, err)) != 1 {
-		t.Errorf("Load of a missing root = %v, %v", got, err)
+		t.Errorf("missing root: got %v, %v, want the defaults and one error", got, err)
 	}
 }
 
-func TestOptions(t *testing.T) {
+func TestOptionsAreDocumented(t *testing.T) {
 	for _, o := range Options() {
 		var c Config
 		if err := o.apply(&c, o.Default); err != nil {
-			t.Errorf("default of %s: %v", o.Key, err)
+			t.Errorf("default of %s: got %v, want no error", o.Key, err)
 		}
 		if o.Doc == "" || o.Values == "" || strings.Contains(o.Doc, "\n") {
-			t.Errorf("%s is not documented in one line", o.Key)
+			t.Errorf("%s: got no documentation in one line, want it", o.Key)
 		}
 		if err := o.apply(&c, ""); err == nil {
-			t.Errorf("%s may be empty", o.Key)
+			t.Errorf("%s: got an empty value taken, want it refused", o.Key)
 		}
 	}
 }
@@ -186,7 +186,7 @@ func TestReferenceFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, err := load(world(map[string]string{etc: string(data)}), ""); err != nil || got != Default() {
-		t.Errorf("as shipped: %v, %v", got, err)
+		t.Errorf("as shipped: got %v, %v, want %v", got, err, Default())
 	}
 
 	// A commented key is "#key=", without a blank after the "#".
@@ -206,7 +206,7 @@ func TestReferenceFile(t *testing.T) {
 		text := strings.Join(strings.Fields(strings.ReplaceAll(string(data), "\n#", "")), " ")
 		for _, part := range []string{o.Key + ": " + o.Doc, "Values: " + o.Values} {
 			if !strings.Contains(text, part) {
-				t.Errorf("the reference file does not say %q", part)
+				t.Errorf("got no %q in the reference file, want it", part)
 			}
 		}
 	}
@@ -214,12 +214,12 @@ func TestReferenceFile(t *testing.T) {
 		t.Errorf("keys and defaults (-want +got):\n%s", diff)
 	}
 	if got, err := load(world(map[string]string{etc: strings.Join(plain, "")}), ""); err != nil || got != Default() {
-		t.Errorf("with all keys: %v, %v", got, err)
+		t.Errorf("with all keys: got %v, %v, want %v", got, err, Default())
 	}
 }
 
-// A FIFO in a directory's place would keep us waiting for who writes to it.
-func TestFIFO(t *testing.T) {
+// A FIFO in a directory's place would keep us waiting for a program that writes to it.
+func TestLoadDoesNotOpenAFIFO(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(root, "etc"), 0o755); err != nil {
@@ -229,6 +229,6 @@ func TestFIFO(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := Load(root); err == nil || !strings.Contains(err.Error(), "not a directory") {
-		t.Errorf("error %v", err)
+		t.Errorf("got %v, want: ... not a directory", err)
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestParse(t *testing.T) {
+func TestParseConfiguration(t *testing.T) {
 	const main = "[main]\n"
 	for _, tt := range []struct {
 		name, data string
@@ -93,7 +93,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-func TestYesNo(t *testing.T) {
+func TestYesNoValues(t *testing.T) {
 	for text, want := range map[string][2]bool{ // password, ssh-keys
 		"": {true, true}, "password=yes\nssh-keys=no\n": {true, false}, "password=yes\npassword=no\n": {false, true}, "password=maybe\n": {true, true},
 	} {
@@ -118,14 +118,14 @@ func FuzzParse(f *testing.F) {
 		all := strings.Split(strings.TrimPrefix(string(data), "\ufeff"), "\n")
 		for _, e := range parse(data) {
 			if e.line < 1 || e.line > len(all) {
-				t.Fatalf("line %d of %d: %v", e.line, len(all), e.err)
+				t.Fatalf("got an error in line %d of %d, want it in one of them: %v", e.line, len(all), e.err)
 			}
 			if e.value == "" {
 				continue
 			}
 			key, value, _ := strings.Cut(all[e.line-1], "=")
 			if strings.TrimSpace(key) != e.key || strings.TrimSpace(value) != e.value {
-				t.Errorf("line %q gives %q=%q", all[e.line-1], e.key, e.value)
+				t.Errorf("line %q: got %q=%q, want what is in it", all[e.line-1], e.key, e.value)
 			}
 		}
 	})

@@ -55,11 +55,11 @@ func save(t testing.TB, dir string, c Copy) {
 func mode(t *testing.T, path string, want fs.FileMode) {
 	t.Helper()
 	if info, err := os.Lstat(path); err != nil || info.Mode() != want {
-		t.Errorf("%s: %v, %v; want %v", path, info.Mode(), err, want)
+		t.Errorf("%s: got %v, %v; want %v", path, info.Mode(), err, want)
 	}
 }
 
-func TestRoundTrip(t *testing.T) {
+func TestLoadReturnsWhatWasSaved(t *testing.T) {
 	bare := Copy{Machine: Machine{MAC: macA}, Instance: &datasource.Instance{ID: "i"}}
 	big := example()
 	big.Instance.UserData = make([]byte, 768<<10) // the most that CloudStack takes
@@ -74,14 +74,14 @@ func TestRoundTrip(t *testing.T) {
 			mode(t, filepath.Join(dir, File), 0o600)
 			got, err := Load(dir)
 			if diff := cmp.Diff(&c, got, byValue); err != nil || diff != "" {
-				t.Errorf("%v (-want +got):\n%s", err, diff)
+				t.Errorf("got %v (-want +got):\n%s", err, diff)
 			}
 		})
 	}
 }
 
 // JSON has no other text. The datasource replaces such bytes already.
-func TestNotUTF8(t *testing.T) {
+func TestSaveKeepsWhatIsNotUTF8(t *testing.T) {
 	dir, c := t.TempDir(), example()
 	c.Instance.Metadata = map[string]string{"k\xff": "M\xfcller", "fine": "ü"}
 	save(t, dir, c)
@@ -117,15 +117,15 @@ func TestSaveReplaces(t *testing.T) {
 			mode(t, path, 0o600)
 			got, err := Load(dir)
 			if diff := cmp.Diff(&want, got, byValue); err != nil || diff != "" {
-				t.Errorf("%v (-want +got):\n%s", err, diff)
+				t.Errorf("got %v (-want +got):\n%s", err, diff)
 			}
 			if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
-				t.Errorf("%v, %v", entries, err)
+				t.Errorf("got %v, %v, want the copy alone", entries, err)
 			}
 		})
 	}
 	if text, err := os.ReadFile(outside); err != nil || string(text) != "theirs" {
-		t.Errorf("%q, %v", text, err)
+		t.Errorf("got %q, %v, want the file outside as it was", text, err)
 	}
 }
 
@@ -141,7 +141,7 @@ func TestSaveFails(t *testing.T) {
 		file + "/x": "cannot create directory " + file + inTheWay,
 	} {
 		if err := Save(in, example()); err == nil || err.Error() != "cannot keep the data for the next boot: "+want {
-			t.Errorf("error %v\nwant  %s", err, want)
+			t.Errorf("got  %v\nwant %s", err, want)
 		}
 	}
 }
@@ -155,7 +155,7 @@ func damaged(t testing.TB) map[string]string {
 	text := string(whole)
 	with := func(old, new string) string {
 		if strings.Count(text, old) != 1 {
-			t.Fatalf("%q is not in the copy once", old)
+			t.Fatalf("got %q in the copy more or less often than once, want it once", old)
 		}
 		return strings.Replace(text, old, new, 1)
 	}
@@ -199,24 +199,24 @@ func check(t *testing.T, dir, reason string) {
 	path := filepath.Join(dir, File)
 	switch text := ""; {
 	case got != nil || err == nil:
-		t.Errorf("got %v, %v", got, err)
+		t.Errorf("got %v, %v, want an error alone", got, err)
 	case errors.Is(err, fs.ErrNotExist):
-		t.Errorf("it is taken for none at all: %v", err)
+		t.Errorf("got %v, want another error than that there is none", err)
 	default:
 		text = err.Error()
 		if !strings.HasPrefix(text, "cannot read the data of the last boot: "+path) || !strings.Contains(text, reason) {
-			t.Errorf("it does not say that %s is %s: %s", path, reason, text)
+			t.Errorf("got %q, want it to say that %s is %s", text, path, reason)
 		}
 		if !strings.Contains(text, "(it may be removed)") {
-			t.Errorf("it does not say what to do: %s", text)
+			t.Errorf("got %q, want it to say what to do", text)
 		}
 		if strings.Contains(text, secret) || len(text) > 200+len(path) {
-			t.Errorf("it quotes: %s", text)
+			t.Errorf("got %q, want it without what is in the file", text)
 		}
 	}
 }
 
-func TestLoadDamaged(t *testing.T) {
+func TestLoadRefusesADamagedCopy(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range damaged(t) {
 		t.Run(name, func(t *testing.T) {
@@ -227,7 +227,7 @@ func TestLoadDamaged(t *testing.T) {
 }
 
 // Whatever stands in its place, loading neither waits nor goes astray.
-func TestLoadHostile(t *testing.T) {
+func TestLoadRefusesAHostileCopy(t *testing.T) {
 	outside := t.TempDir()
 	save(t, outside, example())
 	sparse := func(size int64) func(string) error {
@@ -258,7 +258,7 @@ func TestLoadHostile(t *testing.T) {
 }
 
 // The biggest file that is read at all.
-func TestLoadBiggest(t *testing.T) {
+func TestLoadTakesTheBiggestCopy(t *testing.T) {
 	dir := t.TempDir()
 	save(t, dir, example())
 	path := filepath.Join(dir, File)
@@ -270,18 +270,18 @@ func TestLoadBiggest(t *testing.T) {
 	}
 }
 
-func TestLoadNone(t *testing.T) {
+func TestLoadWithoutACopy(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(dir, "."+File+".tmp-1"), []byte("{}"), 0o600)) // of a killed Save
 	for _, in := range []string{dir, filepath.Join(dir, "missing")} {
 		if got, err := Load(in); got != nil || !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), in) {
-			t.Errorf("%v, %v", got, err)
+			t.Errorf("got %v, %v, want that %s does not exist", got, err, in)
 		}
 	}
 	file := filepath.Join(dir, "file")
 	must(t, os.WriteFile(file, nil, 0o600))
 	if got, err := Load(file); got != nil || err == nil || errors.Is(err, fs.ErrNotExist) || !strings.HasPrefix(err.Error(), "cannot read the data of the last boot: ") {
-		t.Errorf("%v, %v", got, err)
+		t.Errorf("got %v, %v, want: cannot read the data of the last boot: ...", got, err)
 	}
 }
 
@@ -308,17 +308,17 @@ func FuzzLoad(f *testing.F) {
 		c, err := Load(dir)
 		if err != nil {
 			if want := "cannot read the data of the last boot: " + path + " is damaged (it may be removed)"; c != nil || err.Error() != want {
-				t.Errorf("%v, %v", c, err)
+				t.Errorf("got %v, %v, want %s", c, err, want)
 			}
 			return
 		}
 		if c.Machine == (Machine{}) || c.Instance == nil || c.Instance.ID == "" {
-			t.Errorf("it is of nobody: %+v", c)
+			t.Errorf("got %+v, want the machine that it is of", c)
 		}
 		save(t, dir, *c)
 		again, err := Load(dir)
 		if diff := cmp.Diff(c, again, byValue); err != nil || diff != "" {
-			t.Errorf("%v (-loaded +again):\n%s", err, diff)
+			t.Errorf("got %v (-loaded +again):\n%s", err, diff)
 		}
 	})
 }

@@ -69,7 +69,7 @@ var (
 	vmB  = bare.device("eth0", "1", macB).with(uuidIn, idB+"\n")
 )
 
-func TestThis(t *testing.T) {
+func TestThisMachine(t *testing.T) {
 	byUUID, byMAC := Machine{UUID: idA}, Machine{MAC: macA}
 	id := func(text string) files { return vmA.with(uuidIn, text) }
 	for _, tt := range []struct {
@@ -117,11 +117,11 @@ func TestThis(t *testing.T) {
 		})
 	}
 	if got := This(filepath.Join(t.TempDir(), "missing"), "eth0"); got != (Machine{}) {
-		t.Errorf("no root: %+v", got)
+		t.Errorf("no root: got %+v, want none", got)
 	}
 }
 
-func TestIs(t *testing.T) {
+func TestIsTheSameMachine(t *testing.T) {
 	byUUID, byMAC := Machine{UUID: idA}, Machine{MAC: macA}
 	noUUID := vmA.without(uuidIn)
 	for _, tt := range []struct {
@@ -164,7 +164,7 @@ func TestIs(t *testing.T) {
 }
 
 // What a machine says of itself is true there, and on a clone it is not.
-func TestClone(t *testing.T) {
+func TestMachineIsNotItsClone(t *testing.T) {
 	for name, change := range map[string]func(files) files{
 		"by UUID":              func(f files) files { return f },
 		"by MAC":               func(f files) files { return f.without(uuidIn) },
@@ -174,7 +174,7 @@ func TestClone(t *testing.T) {
 			a, b := change(vmA).root(t), change(vmB).root(t)
 			m := This(a, "eth0")
 			if m == (Machine{}) || m.Is(a) != Yes || m.Is(b) != No {
-				t.Errorf("%+v: itself %v, the clone %v", m, m.Is(a), m.Is(b))
+				t.Errorf("%+v: got %v for itself and %v for the clone, want %v and %v", m, m.Is(a), m.Is(b), Yes, No)
 			}
 		})
 	}

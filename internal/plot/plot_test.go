@@ -65,7 +65,7 @@ func TestDraw(t *testing.T) {
 	for name, c := range map[string]Chart{"usual": usual(), "hours": hours(), "empty": {}} {
 		got := Draw(c)
 		if _, err := texts(got); err != nil {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got an image that is not XML: %v", name, err)
 		}
 		golden(t, "testdata/"+name+".svg", got)
 	}
@@ -115,7 +115,7 @@ func texts(svg []byte) (all []string, err error) {
 
 // TestHostile: names are texts, whatever is in them, and any times are drawn on the
 // paper.
-func TestHostile(t *testing.T) {
+func TestDrawHostileText(t *testing.T) {
 	t.Parallel()
 	evil := "</text><script>alert(1)</script>\x00\x1b\xff\u202e]]>&\"' " + strings.Repeat("x", 10000)
 	times := []time.Duration{0, -1, math.MinInt64, math.MaxInt64, 1, time.Hour}
@@ -131,18 +131,19 @@ func TestHostile(t *testing.T) {
 	svg := Draw(c)
 	all, err := texts(svg)
 	if err != nil || len(all) == 0 {
-		t.Fatalf("%d texts: %v", len(all), err)
+		t.Fatalf("got %d texts, %v, want some", len(all), err)
 	}
 	if bytes.Contains(svg, []byte("<script")) || bytes.Contains(svg, []byte("\u202e")) || bytes.Contains(svg, []byte("NaN")) || bytes.Contains(svg, []byte("Inf")) {
-		t.Errorf("%.2000s", svg)
+		t.Errorf("got markup, direction marks or no numbers in the image, want none:\n%.2000s", svg)
 	}
 	if len(svg) > 1<<20 {
-		t.Errorf("%d bytes", len(svg))
+		t.Errorf("got %d bytes, want at most 1 MiB", len(svg))
 	}
 }
 
-// TestAxis: the ends are the ends, and no time is drawn before an earlier one.
-func TestAxis(t *testing.T) {
+// TestAxisIsMonotonic sees that the ends are the ends, and that no time is drawn
+// before an earlier one.
+func TestAxisIsMonotonic(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		to     time.Duration
@@ -161,28 +162,28 @@ func TestAxis(t *testing.T) {
 	} {
 		a := newAxis(c.events, 0, c.to, 100, 500)
 		if got := len(a.cuts()); got != c.cuts {
-			t.Errorf("%s: %d cuts", name, got)
+			t.Errorf("%s: got %d cuts, want %d", name, got, c.cuts)
 		}
 		if first, last := a.x(0), a.x(c.to); math.Abs(first-100) > 0.1 || math.Abs(last-600) > 0.1 {
-			t.Errorf("%s: from %f to %f", name, first, last)
+			t.Errorf("%s: got an axis from %f to %f, want 100 to 600", name, first, last)
 		}
 		before := 0.0
 		for i := range 1000 {
 			x := a.x(c.to / 1000 * time.Duration(i))
 			if x < before {
-				t.Errorf("%s: %f after %f", name, x, before)
+				t.Errorf("%s: got %f after %f, want no step back", name, x, before)
 			}
 			before = x
 		}
 		ticks := a.ticks()
 		if len(ticks) < 2 || len(ticks) > 12 {
-			t.Errorf("%s: %d ticks", name, len(ticks))
+			t.Errorf("%s: got %d ticks, want 2 to 12", name, len(ticks))
 		}
 	}
 }
 
-// TestMarks: names do not run into each other.
-func TestMarks(t *testing.T) {
+// TestMarksDoNotOverlap sees that their names do not.
+func TestMarksDoNotOverlap(t *testing.T) {
 	t.Parallel()
 	c := usual()
 	for i := range c.Marks {
@@ -190,15 +191,15 @@ func TestMarks(t *testing.T) {
 	}
 	a := newAxis(nil, 0, 4*time.Second, left, right-left)
 	if diff := cmp.Diff([]int{0, 1, 2}, laneOf(a, c.Marks)); diff != "" {
-		t.Error(diff)
+		t.Errorf("-want +got:\n%s", diff)
 	}
 	c.Marks[1].At = 0
 	if diff := cmp.Diff([]int{0, 0, 1}, laneOf(a, c.Marks)); diff != "" {
-		t.Error(diff)
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 
-func TestTime(t *testing.T) {
+func TestTimeIsShort(t *testing.T) {
 	t.Parallel()
 	for d, want := range map[time.Duration]string{
 		0: "0.0 ms", -time.Second: "0.0 ms", 430 * time.Microsecond: "0.4 ms", 9940 * time.Microsecond: "9.9 ms", 9960 * time.Microsecond: "10 ms",
@@ -207,7 +208,7 @@ func TestTime(t *testing.T) {
 		100 * time.Hour: "4 days", math.MaxInt64: "106752 days",
 	} {
 		if got := Time(d); got != want {
-			t.Errorf("%d: %q, want %q", d, got, want)
+			t.Errorf("%d: got %q, want %q", d, got, want)
 		}
 	}
 }

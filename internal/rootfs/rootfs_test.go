@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-func TestRead(t *testing.T) {
+func TestReadRegularFilesOfBoundedSize(t *testing.T) {
 	root, outside := t.TempDir(), t.TempDir()
 	for path, data := range map[string]string{
 		root + "/five": "12345", root + "/six": "123456", root + "/empty": "", outside + "/secret": "x",
@@ -69,23 +69,23 @@ func TestRead(t *testing.T) {
 					t.Error(err)
 				}
 			case err == nil, tt.err != nil && !errors.Is(err, tt.err), !strings.Contains(err.Error(), tt.text):
-				t.Errorf("error %v, want %v %s", err, tt.err, tt.text)
+				t.Errorf("got %v, want %v %s", err, tt.err, tt.text)
 			}
 		})
 	}
 }
 
-func TestOpen(t *testing.T) {
+func TestOpenOfThisSystem(t *testing.T) {
 	fsys, done, err := Open("")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer done()
 	if data, err := Read(fsys, "proc/self/stat", 4096); err != nil || len(data) == 0 {
-		t.Errorf("%q, %v", data, err)
+		t.Errorf("got %q, %v, want this process's", data, err)
 	}
 	if _, _, err := Open(t.TempDir() + "/missing"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("error %v", err)
+		t.Errorf("got %v, want %v", err, fs.ErrNotExist)
 	}
 }
 
@@ -121,17 +121,17 @@ func TestList(t *testing.T) {
 			names = append(names, e.Name())
 		}
 		if got := strings.Join(names, " "); got != tt.want || !errors.Is(err, tt.err) {
-			t.Errorf("%s: %q, %v", tt.name, got, err)
+			t.Errorf("%s: got %q, %v, want %q, %v", tt.name, got, err, tt.want, tt.err)
 		}
 	}
 	// Which of them is up to the file system.
 	if entries, err := List(fsys, "full", 2); len(entries) != 2 || !errors.Is(err, ErrTooBig) {
-		t.Errorf("%d entries, %v", len(entries), err)
+		t.Errorf("got %d entries, %v, want 2, %v", len(entries), err, ErrTooBig)
 	}
 }
 
 // What is asked of a link itself, not of what it leads to.
-func TestLinkItself(t *testing.T) {
+func TestReadLinkInsideTheRoot(t *testing.T) {
 	root := t.TempDir()
 	if err := os.Mkdir(filepath.Join(root, "real"), 0o755); err != nil {
 		t.Fatal(err)
@@ -148,13 +148,13 @@ func TestLinkItself(t *testing.T) {
 	defer done()
 	for _, name := range []string{"real/x", "dir/x"} {
 		if to, err := fs.ReadLink(fsys, name); to != "/dev/null" {
-			t.Errorf("%s: %q, %v", name, to, err)
+			t.Errorf("%s: got %q, %v, want /dev/null", name, to, err)
 		}
 		if info, err := fs.Lstat(fsys, name); err != nil || info.Mode().Type() != fs.ModeSymlink {
-			t.Errorf("%s: %v, %v", name, info, err)
+			t.Errorf("%s: got %v, %v, want a link", name, info, err)
 		}
 	}
 	if entries, err := List(fsys, "dir", 9); len(entries) != 1 {
-		t.Errorf("%v, %v", entries, err)
+		t.Errorf("got %v, %v, want one entry", entries, err)
 	}
 }

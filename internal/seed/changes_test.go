@@ -10,7 +10,7 @@ import (
 	"github.com/nm-cloud-seed/nm-cloud-seed/datasource"
 )
 
-func TestChanges(t *testing.T) {
+func TestChangesNamesKeys(t *testing.T) {
 	before := func() *datasource.Instance {
 		return &datasource.Instance{
 			ID: "i-1", UserData: []byte("user"), Origin: datasource.Origin{Domain: "example.org"},
@@ -46,7 +46,7 @@ func TestChanges(t *testing.T) {
 }
 
 // Without a seed that can be read, all is new.
-func TestChangesOfNothing(t *testing.T) {
+func TestChangesWithoutASeed(t *testing.T) {
 	inst := &datasource.Instance{ID: "i-1", Metadata: map[string]string{"a": "1"}}
 	want := []string{"a", "instance-id", "user-data"}
 	s, _ := newStore(t)

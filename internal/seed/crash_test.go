@@ -45,7 +45,7 @@ func numberSeen(t *testing.T, link string) (n int) {
 		t.Fatal(err)
 	}
 	if got != want(numbered(n)) {
-		t.Fatalf("the seed is not generation %d alone", n)
+		t.Fatalf("got the seed %.200q, want generation %d alone", got, n)
 	}
 	return n
 }
@@ -76,24 +76,28 @@ func child(task string, s Store) *exec.Cmd {
 	return cmd
 }
 
-// writeOn writes seeds until it is killed.
+// writeOn writes seeds until it is killed, and a line to standard output for
+// each: where nobody reads that any more, SIGPIPE ends it.
 func writeOn(s Store) error {
-	fmt.Println("started")
 	for n := 1; ; n++ {
+		fmt.Println(n)
 		if _, err := s.Write(numbered(n)); err != nil {
 			return err
 		}
 	}
 }
 
-// TestKilled kills a writer at random moments. After each kill the seed is one
-// whole generation; in every fourth round a foreign seed must be kept aside.
-func TestKilled(t *testing.T) {
+// TestWriterKilledAtAnyMoment kills a writer in one of its first writes, at a
+// random share of the time that a write takes on this machine. After each kill
+// the seed is one whole generation; in every fourth round a foreign seed must be
+// kept aside. Rounds go on until a kill has hit a write in progress.
+func TestWriterKilledAtAnyMoment(t *testing.T) {
 	s, _ := newStore(t)
 	random := rand.New(rand.NewPCG(3, 4))
-	var leftovers, foreign int
-	for round := range 60 {
-		if round%4 == 0 {
+	rounds, leftovers, foreign := 0, 0, 0
+	took := time.Millisecond // of the newest write that was seen
+	for ; rounds < 40 || leftovers == 0; rounds++ {
+		if rounds%4 == 0 {
 			if err := os.RemoveAll(filepath.Dir(s.Link)); err != nil {
 				t.Fatal(err)
 			}
@@ -109,40 +113,52 @@ func TestKilled(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
-			t.Fatal(err)
+		kill := func() {
+			if err := cmd.Process.Kill(); err != nil {
+				t.Error(err)
+			}
+			_ = cmd.Wait()
 		}
-		deadline := time.Now().Add(time.Duration(random.Int64N(int64(8 * time.Millisecond))))
-		for time.Now().Before(deadline) {
+		lines := bufio.NewReader(out)
+		begun := time.Now()
+		for n := range 1 + random.IntN(3) { // begun writes
+			if _, err := lines.ReadString('\n'); err != nil {
+				kill()
+				t.Fatal(err)
+			}
+			if n > 0 { // else it was the start of the process, too
+				took = time.Since(begun)
+			}
+			begun = time.Now()
+		}
+		share := time.Duration(random.Int64N(int64(took) + 1))
+		for begun := time.Now(); ; {
 			if _, err := os.Lstat(s.Link); err != nil {
-				t.Errorf("round %d: a moment without a seed: %v", round, err)
+				t.Errorf("round %d: got a moment without a seed, want none: %v", rounds, err)
+			}
+			if time.Since(begun) >= share {
+				break
 			}
 		}
-		if err := cmd.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		_ = cmd.Wait()
+		kill()
 		if numberSeen(t, s.Link) == 0 {
 			foreign++
 			continue
 		}
-		if round%4 == 0 {
+		if rounds%4 == 0 {
 			if n := numberSeen(t, s.Link+keptSuffix); n != 0 {
-				t.Errorf("round %d: kept aside is generation %d", round, n)
+				t.Errorf("round %d: got generation %d kept aside, want 0", rounds, n)
 			}
 		}
 		if entries, err := os.ReadDir(s.generations()); err == nil && len(entries) > 1 {
 			leftovers++
 		}
 	}
-	t.Logf("of 60 kills %d left a second generation and %d came before the first write", leftovers, foreign)
-	if leftovers == 0 {
-		t.Error("no kill hit a write in progress: the test shows nothing")
-	}
+	t.Logf("of %d kills %d left a second generation and %d came before the first write", rounds, leftovers, foreign)
 	write(t, s, numbered(7))
 	for dir, want := range map[string]int{s.Dir: 2, s.generations(): 1} {
 		if entries, err := os.ReadDir(dir); err != nil || len(entries) != want {
-			t.Errorf("%s holds %v (%v), want %d entries", dir, entries, err, want)
+			t.Errorf("%s: got %v (%v), want %d entries", dir, entries, err, want)
 		}
 	}
 }
@@ -160,7 +176,7 @@ func writeTooMuch(s Store) error {
 	return nil
 }
 
-func TestDiskFull(t *testing.T) {
+func TestWriteToFullDiskChangesNothing(t *testing.T) {
 	s, root := newStore(t)
 	write(t, s, numbered(1))
 	before := tree(t, root)
@@ -169,15 +185,16 @@ func TestDiskFull(t *testing.T) {
 	}
 	after := tree(t, root)
 	if len(before) != len(after) {
-		t.Errorf("leftovers: %v", after)
+		t.Errorf("got %v, want the tree as before: %v", after, before)
 	}
 	if n := numberSeen(t, s.Link); n != 1 {
-		t.Errorf("the seed is generation %d", n)
+		t.Errorf("got generation %d, want 1", n)
 	}
 }
 
-// TestConcurrentWrites: runs at the same time do not prune each other's work.
-func TestConcurrentWrites(t *testing.T) {
+// TestConcurrentWritesKeepOneSeed sees that runs at the same time do not prune
+// each other's work.
+func TestConcurrentWritesKeepOneSeed(t *testing.T) {
 	s, _ := newStore(t)
 	var wg sync.WaitGroup
 	for n := 1; n <= 8; n++ {
@@ -192,6 +209,6 @@ func TestConcurrentWrites(t *testing.T) {
 	wg.Wait()
 	numberSeen(t, s.Link)
 	if _, err := os.Lstat(s.Link + keptSuffix); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("something was kept aside: %v", err)
+		t.Errorf("got %v, want nothing kept aside", err)
 	}
 }

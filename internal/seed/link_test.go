@@ -32,7 +32,7 @@ func touch(t *testing.T, path, data string) {
 	}
 }
 
-func TestPlace(t *testing.T) {
+func TestPlaceKeepsForeignSeedsAside(t *testing.T) {
 	const target = "/run/nm-cloud-seed/seed"
 	for _, tt := range []struct {
 		name    string
@@ -75,7 +75,7 @@ func TestPlace(t *testing.T) {
 				tt.kept = filepath.Join(dir, tt.kept)
 			}
 			if kept != tt.kept {
-				t.Errorf("kept %q, want %q", kept, tt.kept)
+				t.Errorf("got %q kept aside, want %q", kept, tt.kept)
 			}
 			want := map[string]string{"cs": "-> " + target}
 			for k, v := range tt.entries {
@@ -99,10 +99,10 @@ func TestPlaceFindsNoName(t *testing.T) {
 	_, err := place("/target", link)
 	want := "cannot keep what stands at " + link + " aside: 1000 names like " + link + keptSuffix + " are taken already (move it away by hand)"
 	if err == nil || err.Error() != want {
-		t.Errorf("error %v\nwant  %s", err, want)
+		t.Errorf("got  %v\nwant %s", err, want)
 	}
 	if data, err := os.ReadFile(link); err != nil || string(data) != "old" {
-		t.Errorf("%q, %v", data, err)
+		t.Errorf("got %q, %v, want the old file", data, err)
 	}
 }
 
@@ -119,7 +119,7 @@ func TestSetAsideInSteps(t *testing.T) {
 	}
 	// An empty target is refused by symlink(2): what was there comes back.
 	if err := setAsideInSteps("", link, filepath.Join(dir, "again")); err == nil {
-		t.Error("no error")
+		t.Error("got no error, want one")
 	}
 	if diff := cmp.Diff(want, tree(t, dir)); diff != "" {
 		t.Errorf("tree after an error (-want +got):\n%s", diff)

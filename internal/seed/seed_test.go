@@ -147,27 +147,27 @@ func TestWriteReplacesAndPrunes(t *testing.T) {
 		t.Fatal(err)
 	}
 	if kept := write(t, s, &datasource.Instance{ID: "two"}); kept != "" {
-		t.Errorf("kept %q", kept)
+		t.Errorf("got %q kept aside, want nothing", kept)
 	}
 	after, err := os.Lstat(s.Link)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !os.SameFile(before, after) || !before.ModTime().Equal(after.ModTime()) {
-		t.Error("a right link was touched")
+		t.Error("got a right link replaced, want it left alone")
 	}
 	got := tree(t, root)
 	if n := len(got); n != 12 { // the layout and status.json
-		t.Errorf("%d entries, want 12: %v", n, got)
+		t.Errorf("got %d entries, want 12: %v", n, got)
 	}
 	if mode := got["run/nm-cloud-seed/seed.d"]; mode != "drwx------" {
-		t.Errorf("seed.d is %s", mode)
+		t.Errorf("got seed.d with %s, want drwx------", mode)
 	}
 }
 
-// TestWriteFailure: whatever fails, there is an error that names the place,
+// TestWriteFailureKeepsTheOldSeed sees that whatever fails, there is an error that names the place,
 // the old seed and nothing else.
-func TestWriteFailure(t *testing.T) {
+func TestWriteFailureKeepsTheOldSeed(t *testing.T) {
 	file := func(path string) func(*testing.T, Store) {
 		return func(t *testing.T, s Store) {
 			path := strings.NewReplacer("DIR", s.Dir, "LINK", s.Link).Replace(path)
@@ -218,7 +218,7 @@ func TestWriteFailure(t *testing.T) {
 			_, err := s.Write(&datasource.Instance{ID: "s3cret", UserData: []byte("s3cret")})
 			want := "cannot write the seed: " + strings.ReplaceAll(tt.want, "ROOT", root)
 			if err == nil || err.Error() != want {
-				t.Errorf("error %v\nwant  %s", err, want)
+				t.Errorf("got  %v\nwant %s", err, want)
 			}
 			after := tree(t, root)
 			delete(after, "lib")
@@ -271,7 +271,7 @@ func TestWriteDir(t *testing.T) {
 	want := "cannot write the instance to " + elsewhere + ": cannot create directory " + elsewhere +
 		": not a directory (remove what stands in the directory's place)"
 	if err == nil || err.Error() != want {
-		t.Errorf("error %v\nwant  %s", err, want)
+		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }
 
@@ -284,6 +284,6 @@ func TestWriteDirKeepsTheModeOfADirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o750 {
-		t.Errorf("%v, %v", info.Mode(), err)
+		t.Errorf("got %v, %v, want 0750", info.Mode(), err)
 	}
 }

@@ -124,12 +124,13 @@ func describe(c plot.Chart) string {
 	return b.String()
 }
 
-// TestRealBoots: their charts as they were looked at. UPDATE_GOLDEN=1 writes them.
-func TestRealBoots(t *testing.T) {
+// TestChartsOfRecordedBoots compares them with charts that were looked at.
+// UPDATE_GOLDEN=1 writes them.
+func TestChartsOfRecordedBoots(t *testing.T) {
 	t.Parallel()
 	all, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(all) == 0 {
-		t.Fatalf("there are no boots: %v", err)
+		t.Fatalf("got no recorded boots, want some: %v", err)
 	}
 	for _, file := range all {
 		name := strings.TrimSuffix(filepath.Base(file), ".txtar")
@@ -157,8 +158,9 @@ func names(c plot.Chart) (names []string) {
 	return names
 }
 
-// TestAliases: one unit by two names is one row, whichever of them systemd gives.
-func TestAliases(t *testing.T) {
+// TestAliasesAreOneRow sees that one unit by two names is one row, whichever of
+// them systemd gives.
+func TestAliasesAreOneRow(t *testing.T) {
 	t.Parallel()
 	for _, id := range []string{"cloud-init.service", "cloud-init-network.service"} {
 		r := record(t, "trixie")
@@ -166,13 +168,14 @@ func TestAliases(t *testing.T) {
 		u.ID = id
 		r.units["cloud-init-network.service"], r.units["cloud-init.service"] = u, u
 		if got := names(r.chart(t)); !slices.Contains(got, id) || len(got) != len(names(record(t, "trixie").chart(t))) {
-			t.Errorf("%q", got)
+			t.Errorf("got rows %q, want one of the unit, named %s", got, id)
 		}
 	}
 }
 
-// TestAgain: what systemd has forgotten is not passed over.
-func TestAgain(t *testing.T) {
+// TestRestartedUnitIsARowOfItsOwn sees that what systemd has forgotten is not
+// passed over.
+func TestRestartedUnitIsARowOfItsOwn(t *testing.T) {
 	t.Parallel()
 	r := record(t, "trixie")
 	u := r.units["NetworkManager.service"]
@@ -180,12 +183,12 @@ func TestAgain(t *testing.T) {
 	r.units["NetworkManager.service"] = u
 	got := names(r.chart(t))
 	if i := slices.Index(got, "NetworkManager.service (again)"); i < slices.Index(got, ours) {
-		t.Errorf("%q", got)
+		t.Errorf("got rows %q, want NetworkManager.service (again) after %s", got, ours)
 	}
 }
 
-// TestKernel: in a virtual machine all counts from the kernel's start.
-func TestKernel(t *testing.T) {
+// TestTimesCountFromTheKernelsStart has a virtual machine's, where they do.
+func TestTimesCountFromTheKernelsStart(t *testing.T) {
 	t.Parallel()
 	r := record(t, "trixie")
 	r.boot.Kernel = true
@@ -193,31 +196,32 @@ func TestKernel(t *testing.T) {
 	c := r.chart(t)
 	want := []plot.Span{{From: 0, To: r.boot.InitRD, Kind: plot.System}}
 	if diff := cmp.Diff(want, c.Rows[0].Spans); diff != "" || c.Rows[0].Name != "kernel" || c.Rows[1].Name != "initrd" {
-		t.Errorf("%q: %s", names(c), diff)
+		t.Errorf("got rows %q, want kernel and initrd first; spans (-want +got):\n%s", names(c), diff)
 	}
 	if !strings.HasSuffix(c.Title, ", "+plot.Time(r.boot.Finish)) {
-		t.Errorf("%s", c.Title)
+		t.Errorf("got title %q, want it to end with %s", c.Title, plot.Time(r.boot.Finish))
 	}
 }
 
-// TestOlderState: steps of a state without the monotonic clock are placed all the same.
-func TestOlderState(t *testing.T) {
+// TestStateWithoutMonotonicClockIsPlaced sees that its steps are placed all the
+// same.
+func TestStateWithoutMonotonicClockIsPlaced(t *testing.T) {
 	t.Parallel()
 	for _, bad := range []int64{0, -1, 1 << 62} {
 		r := record(t, "trixie")
 		r.state.StartedMonotonic = bad
 		c := r.chart(t)
 		if !strings.Contains(c.Subtitle, "not placed exactly") || len(c.Details) != 1 {
-			t.Fatalf("%d: %s", bad, describe(c))
+			t.Fatalf("%d: got %s, want one detail that is not placed exactly", bad, describe(c))
 		}
 		seed := c.Details[0].Rows[5]
 		if got := seed.Spans[0].To - c.Details[0].From; seed.Name != "seed" || got != 61189*time.Microsecond {
-			t.Errorf("%d: %s ended after %v", bad, seed.Name, got)
+			t.Errorf("%d: got %s ended after %v, want seed after 61.189 ms", bad, seed.Name, got)
 		}
 	}
 }
 
-func TestUnderWay(t *testing.T) {
+func TestChartOfABootUnderWay(t *testing.T) {
 	t.Parallel()
 	r := record(t, "trixie")
 	for name, u := range r.units { // as it was at READY
@@ -234,15 +238,15 @@ func TestUnderWay(t *testing.T) {
 	c := r.chart(t)
 	last := c.Rows[len(c.Rows)-1]
 	if last.Name != ours || last.Spans[0].To-last.Spans[0].From != 3100*time.Millisecond || !strings.Contains(c.Title, "not over yet") || len(c.Marks) > 0 {
-		t.Error(describe(c))
+		t.Errorf("got %s\nwant %s last, 3.1 s so far", describe(c), ours)
 	}
 	if strings.Contains(string(plot.Draw(c)), "healing") {
-		t.Error("nothing is healed, and the legend has it")
+		t.Error("got healing in the legend, want it only where something is healed")
 	}
 }
 
-// TestFailed: what has failed is said of each unit.
-func TestFailed(t *testing.T) {
+// TestFailedUnitsAreShown sees that a failure is shown for the unit that has it.
+func TestFailedUnitsAreShown(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{ours, "cloud-init-local.service", "NetworkManager.service", stages} {
 		r := record(t, "heal")
@@ -251,15 +255,15 @@ func TestFailed(t *testing.T) {
 		r.units[name] = u
 		for _, row := range r.chart(t).Rows {
 			if failed := row.Spans[0].Kind == plot.Failed; failed != (row.Name == name || row.Name == ours) {
-				t.Errorf("%s failed; %s: %t", name, row.Name, failed)
+				t.Errorf("%s failed; %s: got failed %t, want %t", name, row.Name, failed, !failed)
 			}
 		}
 	}
 }
 
-// TestHostile: no state and no timestamps make a bar that ends before it begins, or is
-// beyond the end.
-func TestHostile(t *testing.T) {
+// TestCollectHostileTimes sees that no state and no timestamps make a bar that
+// ends before it begins, or is beyond the end.
+func TestCollectHostileTimes(t *testing.T) {
 	t.Parallel()
 	for n := range 400 {
 		r := record(t, "heal")
@@ -279,7 +283,7 @@ func TestHostile(t *testing.T) {
 		for _, row := range c.Rows {
 			for _, s := range row.Spans {
 				if s.From < 0 || s.To < s.From {
-					t.Fatal(describe(c))
+					t.Fatalf("got a bar from %v to %v, want it to begin at 0 or later and end after that:\n%s", s.From, s.To, describe(c))
 				}
 			}
 		}
@@ -287,15 +291,15 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-func TestNoSystemd(t *testing.T) {
+func TestCollectFailsWithoutSystemd(t *testing.T) {
 	t.Parallel()
 	r := record(t, "trixie")
 	r.fails = "dbus.socket"
 	if _, err := Collect(t.Context(), r, r.state, about, r.last); err == nil || !strings.Contains(err.Error(), "cannot get the times of dbus.socket: no answer") {
-		t.Error(err)
+		t.Errorf("got %v, want: cannot get the times of dbus.socket: no answer", err)
 	}
 	r.boot.Userspace = 0
 	if _, err := Collect(t.Context(), r, r.state, about, r.last); err == nil {
-		t.Error("no time of the start, and no complaint")
+		t.Error("without the time of the start: got no error, want one")
 	}
 }

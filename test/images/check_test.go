@@ -18,7 +18,7 @@ func good() fstest.MapFS {
 	}
 }
 
-func TestCheck(t *testing.T) {
+func TestCheckFindsWhatIsWrong(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change func(fstest.MapFS)
 		want   string
@@ -70,7 +70,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-func TestDiagnosis(t *testing.T) {
+func TestCheckExplainsFailures(t *testing.T) {
 	for name, tt := range map[string]struct{ report, want string }{
 		"well":    {`{"checks":[{"name":"image","state":"ok"},{"name":"a.b","state":"info","fix":"none"}]}`, ""},
 		"warning": {`{"checks":[{"name":"a.b","state":"warning","detail":"two of them"}]}`, "doctor: warning: a.b: two of them"},

@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestParse(t *testing.T) {
+func TestParsePage(t *testing.T) {
 	const text = "# A page\n\n" +
 		"```sh every\ncp a b\n```\n" +
 		"```sh\nnot run\n```\n" +
@@ -37,7 +37,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-func TestParseWrong(t *testing.T) {
+func TestParsePageRefusesMistakes(t *testing.T) {
 	for name, tt := range map[string]struct{ text, want string }{
 		"no end":           {"```sh mkosi\nls\n", "has no end"},
 		"three words":      {"```sh mkosi now\n```\n", "more than a language and a name"},
@@ -54,13 +54,13 @@ func TestParseWrong(t *testing.T) {
 				err = p.complete([]way{{name: "mkosi"}})
 			}
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("error %v, want one with %q", err, tt.want)
+				t.Errorf("got %v, want an error with %q", err, tt.want)
 			}
 		})
 	}
 }
 
-func TestChoose(t *testing.T) {
+func TestChooseWays(t *testing.T) {
 	all := []way{{name: "quick"}, {name: "slow", slow: "an hour"}}
 	for name, tt := range map[string]struct {
 		names        []string
@@ -77,7 +77,7 @@ func TestChoose(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			chosen, left, err := choose(all, tt.names)
 			if (err != nil) != tt.wrong || names(chosen) != tt.chosen || names(left) != tt.left {
-				t.Errorf("chosen %q, left %q, error %v; want %q, %q, %v", names(chosen), names(left), err, tt.chosen, tt.left, tt.wrong)
+				t.Errorf("got chosen %q, left %q, error %v; want %q, %q, %v", names(chosen), names(left), err, tt.chosen, tt.left, tt.wrong)
 			}
 		})
 	}
