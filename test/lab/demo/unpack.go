@@ -27,8 +27,8 @@ const recipe = "1"
 // those; this one is for an ordinary user, too.
 type cloudInit struct {
 	dir string // it is kept there
-	// build fills an empty directory.
-	build func(ctx context.Context, dir string) error
+	// build fills the empty directory dir. Its temporary files are in tmp.
+	build func(ctx context.Context, dir, tmp string) error
 }
 
 func newCloudInit() (cloudInit, error) {
@@ -63,20 +63,23 @@ func (c cloudInit) make(ctx context.Context) error {
 		return nil
 	}
 	temp := c.dir + ".unfinished"
-	if err := os.RemoveAll(temp); err != nil {
-		return err
+	root, tmp := filepath.Join(temp, "root"), filepath.Join(temp, "tmp")
+	err = os.RemoveAll(temp)
+	for _, d := range []string{root, tmp} {
+		if err == nil {
+			err = os.MkdirAll(d, 0o755)
+		}
 	}
-	err = os.Mkdir(temp, 0o755)
 	if err == nil {
-		err = c.build(ctx, temp)
+		err = c.build(ctx, root, tmp)
 	}
 	if err == nil {
-		err = os.Rename(temp, c.dir)
+		err = os.Rename(root, c.dir)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("cannot unpack cloud-init of Debian 12: %w", err), os.RemoveAll(temp))
+		err = fmt.Errorf("cannot unpack cloud-init of Debian 12: %w", err)
 	}
-	return nil
+	return errors.Join(err, os.RemoveAll(temp))
 }
 
 // lock waits for another demo that builds the same directory. The kernel drops
@@ -110,12 +113,13 @@ const mergeUsr = `for d in bin sbin lib lib64; do mkdir -p "$1/usr/$d" && ln -s 
 
 // unpack lets mmdebstrap download and unpack the packages. It verifies them with
 // the keys of this machine's apt or of Debian's keyring.
-func unpack(ctx context.Context, dir string) error {
+func unpack(ctx context.Context, dir, tmp string) error {
 	mirror, err := mirror(ctx)
 	if err != nil {
 		return err
 	}
-	_, err = run(ctx, "mmdebstrap",
+	// mmdebstrap leaves temporary files when it is interrupted.
+	_, err = run(ctx, []string{"TMPDIR=" + tmp}, "mmdebstrap",
 		"--mode=chrootless", // without privileges, and without a chroot(2)
 		"--skip=check/chrootless",
 		"--variant=extract", "--format=directory", "--include=cloud-init",
@@ -129,7 +133,7 @@ func unpack(ctx context.Context, dir string) error {
 
 // mirror returns the address that this machine's apt gets Debian from.
 func mirror(ctx context.Context) (string, error) {
-	out, err := run(ctx, "apt-get", "indextargets", "--format",
+	out, err := run(ctx, nil, "apt-get", "indextargets", "--format",
 		"$(REPO_URI)", "Created-By: Packages", "Origin: Debian", "Label: Debian", "Component: main")
 	if err != nil {
 		return "", err
@@ -141,15 +145,16 @@ func mirror(ctx context.Context) (string, error) {
 	return uri, nil
 }
 
-// run returns what a program writes to stdout. The end of ctx, or of this
+// run returns what a program, with env added to its environment, writes to stdout. The end of ctx, or of this
 // process, ends the program, and what it has started, with SIGTERM. The
 // program has a session of its own, as Ctrl-C would end its parts at random.
-func run(ctx context.Context, name string, args ...string) ([]byte, error) {
+func run(ctx context.Context, env []string, name string, args ...string) ([]byte, error) {
 	path, err := exec.LookPath(name)
 	if err != nil {
 		return nil, fmt.Errorf("cannot find %s: it is in the Debian package %s", name, strings.TrimSuffix(name, "-get"))
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Env = append(os.Environ(), env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = time.Minute
