@@ -66,9 +66,9 @@ func parse(args []string) (o options, err error) {
 	run := flags.String("run", "", "only the scenarios whose name matches, of all of them")
 	flags.BoolVar(&o.all, "all", false, "also the scenarios that are only done before a release")
 	flags.IntVar(&o.parallel, "parallel", 0, "`containers` side by side, or a virtual machine instead of three (default: what this machine has room for)")
-	flags.BoolVar(&o.keep, "keep", false, "keep what good boots left, too")
+	flags.BoolVar(&o.keep, "keep", false, "keep what good boots leave, too")
 	flags.BoolVar(&o.list, "list", false, "only list the scenarios")
-	flags.StringVar(&o.artifacts, "artifacts", "", "keep what the boots left here (default: a new directory, only for bad boots)")
+	flags.StringVar(&o.artifacts, "artifacts", "", "the `directory` for what the boots leave (default: a new one)")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}

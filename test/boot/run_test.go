@@ -88,10 +88,9 @@ func TestFinish(t *testing.T) {
 		o     options
 		left  bool
 	}{
-		"good":                              {nil, options{}, false},
-		"good, kept":                        {nil, options{keep: true}, true},
-		"good, in a directory of one's own": {nil, options{artifacts: "x"}, true},
-		"bad":                               {[]error{errors.New("x")}, options{}, true},
+		"good":       {nil, options{}, false},
+		"good, kept": {nil, options{keep: true}, true},
+		"bad":        {[]error{errors.New("x")}, options{}, true},
 	} {
 		artifacts := filepath.Join(t.TempDir(), "artifacts")
 		dir := filepath.Join(artifacts, "sid", "with", "1-first-boot")

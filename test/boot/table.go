@@ -27,7 +27,7 @@ func finish(out io.Writer, scenarios []outcomeOf, took time.Duration, artifacts 
 	fmt.Fprint(out, "\nseconds since the first process started (in all: until power off)\n"+table(all, colour))
 	fmt.Fprint(out, "\n"+slowest(scenarios, took))
 	for _, s := range scenarios { // not before the table, which reads what they left
-		if verdictWord(s.boots) != "ok" || o.keep || o.artifacts != "" {
+		if verdictWord(s.boots) != "ok" || o.keep {
 			continue
 		}
 		dir := filepath.Join(artifacts, s.boots[0].scenario)
