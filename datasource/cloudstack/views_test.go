@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/datasource/cloudstack/vrtest"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/lease"
 )
 
 func TestFetchGoesOnWhenTheViewsEnd(t *testing.T) {
@@ -96,7 +97,8 @@ func TestFetchStartsOverWhenTheLeaseChanges(t *testing.T) {
 			l := newPipeLab(t, 2)
 			before, after := l.lease(0), l.lease(server)
 			after.Address = netip.MustParsePrefix("127.0.0.9/8")
-			views := queue(known(leases(before)))
+			views := make(chan lease.View, 10) // more than there are requests: none may wait for a fetch that has ended
+			views <- known(leases(before))
 			hang := vrtest.Fault{Hang: true, Match: func(r vrtest.Request) bool {
 				if r.Client == after.Address.Addr() {
 					return false
