@@ -1,3 +1,5 @@
+//go:build integration
+
 package packaging
 
 import (
@@ -30,14 +32,14 @@ func (s *system) rpm(says string, args ...string) {
 	s.t.Helper()
 	out, err := s.tryRPM(args...)
 	if err != nil || out != says {
-		s.t.Errorf("rpm %q: %q, %v", args, out, err)
+		s.t.Errorf("rpm %q: got %q, %v, want %q", args, out, err, says)
 	}
 	if out, err := s.tryRPM("--verify", "--all", "--noconfig"); err != nil || out != "" {
-		s.t.Errorf("after rpm %q: %q, %v", args, out, err)
+		s.t.Errorf("rpm --verify after rpm %q: got %q, %v, want nothing", args, out, err)
 	}
 }
 
-func TestRPMInstalled(t *testing.T) {
+func TestRPMInstallsListedFilesOnly(t *testing.T) {
 	t.Parallel()
 	s := newRPMSystem(t)
 	before := s.tree()
@@ -52,24 +54,23 @@ func TestRPMInstalled(t *testing.T) {
 	}
 	for _, name := range added(before, s.tree()) {
 		if !slices.Contains(names, name) {
-			t.Errorf("new and not the package's: %s", name)
+			t.Errorf("got the new file %s, want only the package's", name)
 		}
 	}
 	if out := s.run("nm-cloud-seed", "version"); !strings.HasPrefix(out, "nm-cloud-seed v"+version+" ") {
-		t.Errorf("the program says %q", out)
+		t.Errorf("the program's version: got %q, want v%s", out, version)
 	}
 	checkGenerator(t, s)
 }
 
-func TestRPMUpgrade(t *testing.T) {
+func TestRPMUpgradeKeepsChangedConfiguration(t *testing.T) {
 	t.Parallel()
-	older, newer := another(t, "0.0.9"), another(t, "0.2.0")
 	s := newRPMSystem(t)
-	s.rpm("", "--install", rpmIn(older, "0.0.9", runtime.GOARCH))
+	s.rpm("", "--install", rpmIn(older(t), olderVersion, runtime.GOARCH))
 	shipped := s.read(conf)
 	s.rpm("", "--upgrade", rpm(t, runtime.GOARCH))
-	if s.read(conf) == shipped {
-		t.Error("the configuration that nobody has touched is still the older one")
+	if got := s.read(conf); got == shipped {
+		t.Errorf("the unchanged configuration: got that of %s, want that of %s:\n%s", olderVersion, version, got)
 	}
 
 	const mine = "[main]\nplatform=cloudstack\n"
@@ -79,10 +80,10 @@ func TestRPMUpgrade(t *testing.T) {
 	afterBoot(s)
 	ours := []string{seedLink, issue, "/run/nm-cloud-seed/status.json", "/run/systemd/netif/leases/2", "/var/lib/nm-cloud-seed/copy/meta-data"}
 	booted := s.list(ours)
-	s.rpm("warning: "+conf+" created as "+conf+".rpmnew\n", "--upgrade", rpmIn(newer, "0.2.0", runtime.GOARCH))
+	s.rpm("warning: "+conf+" created as "+conf+".rpmnew\n", "--upgrade", rpmIn(newer(t), newerVersion, runtime.GOARCH))
 	for _, name := range []string{conf, dropIn} {
 		if got := s.read(name); got != mine {
-			t.Errorf("%s is now\n%s", name, got)
+			t.Errorf("%s: got\n%s\nwant\n%s", name, got, mine)
 		}
 	}
 	if diff := cmp.Diff(booted, s.list(ours)); diff != "" {
@@ -92,7 +93,7 @@ func TestRPMUpgrade(t *testing.T) {
 
 // What was changed by hand has another name afterwards, and what others have put
 // in our directories is theirs. All else is as it was, what dpkg purges, too.
-func TestRPMErase(t *testing.T) {
+func TestRPMEraseRestoresSystem(t *testing.T) {
 	t.Parallel()
 	s := newRPMSystem(t)
 	s.write(seedLink+".before-nm-cloud-seed/meta-data", "theirs")
@@ -110,7 +111,7 @@ func TestRPMErase(t *testing.T) {
 		t.Errorf("left (-want +got):\n%s", diff)
 	}
 	if got := s.read(conf + ".rpmsave"); got != mine {
-		t.Errorf("the configuration is now\n%s", got)
+		t.Errorf("the configuration: got\n%s\nwant\n%s", got, mine)
 	}
 
 	s.run("rm", "-r", conf+".rpmsave", "/etc/nm-cloud-seed.conf.d")
@@ -122,24 +123,23 @@ func TestRPMErase(t *testing.T) {
 
 // As dpkg's: only a reload, and a failure of it is no failure of rpm. rpm deletes
 // the older version's units last of all, and so there is another reload.
-func TestRPMSystemdIsOnlyReloaded(t *testing.T) {
+func TestRPMOnlyReloadsSystemd(t *testing.T) {
 	t.Parallel()
 	s := newRPMSystem(t)
 	watchSystemd(s)
-	older := another(t, "0.0.9")
 	const reload = "systemctl daemon-reload\n"
 	for _, step := range []struct {
 		want string
 		args []string
 	}{
-		{reload, []string{"--install", rpmIn(older, "0.0.9", runtime.GOARCH)}},
+		{reload, []string{"--install", rpmIn(older(t), olderVersion, runtime.GOARCH)}},
 		{reload + reload, []string{"--upgrade", rpm(t, runtime.GOARCH)}},
 		{reload, []string{"--erase", "nm-cloud-seed"}},
 	} {
 		s.write("/run/log", "")
 		s.rpm("", step.args...)
 		if got := s.read("/run/log"); got != step.want {
-			t.Errorf("%q: %q", step.args, got)
+			t.Errorf("rpm %q: got %q, want %q", step.args, got, step.want)
 		}
 	}
 }

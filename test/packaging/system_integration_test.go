@@ -1,3 +1,5 @@
+//go:build integration
+
 package packaging
 
 import (
@@ -27,9 +29,9 @@ type system struct {
 	mnt string // where it is mounted, in the namespaces
 }
 
-// enter mounts the system $1 below $2, changes into it and stays until the end of
+// enterSystem mounts the system $1 below $2, changes into it and stays until the end of
 // the input, which also comes when the test process dies.
-const enter = `
+const enterSystem = `
 mount --make-rprivate /
 mount -t tmpfs tmpfs "$2"
 mkdir "$2/upper" "$2/work" "$2/root"
@@ -51,7 +53,7 @@ func newSystem(t *testing.T, suite string) *system {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	cmd := exec.Command("sh", "-ec", enter, "sh", root, dir)
+	cmd := exec.Command("sh", "-ec", enterSystem, "sh", root, dir)
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS}
 	in, errIn := cmd.StdinPipe()
@@ -73,7 +75,7 @@ func newSystem(t *testing.T, suite string) *system {
 	lines := bufio.NewScanner(out)
 	for range 2 {
 		if !lines.Scan() {
-			t.Fatalf("cannot enter a %s system", suite)
+			t.Fatalf("cannot enter a %s system: its shell has ended", suite)
 		}
 	}
 	pid := strconv.Itoa(cmd.Process.Pid)
@@ -107,11 +109,11 @@ func (s *system) dpkg(args ...string) {
 	for line := range strings.Lines(out) {
 		if said := strings.ToLower(line); (strings.Contains(said, "warning") || strings.Contains(said, "error")) &&
 			!strings.Contains(said, "not empty so not removed") {
-			s.t.Errorf("dpkg %q:\n%s", args, out)
+			s.t.Errorf("dpkg %q: got\n%s, want no warning", args, out)
 		}
 	}
 	if out := s.run("dpkg", "--audit"); out != "" {
-		s.t.Errorf("after dpkg %q:\n%s", args, out)
+		s.t.Errorf("dpkg --audit after dpkg %q: got\n%s, want nothing", args, out)
 	}
 }
 

@@ -4,53 +4,13 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 )
 
-// notTold is what only Debian 12's lintian says, of any package with a service
-// that sysvinit has no script for. Later ones do not know it, and an override of
-// it in the package would be an error to them.
-const notTold = "I: nm-cloud-seed: package-supports-alternative-init-but-no-init.d-script "
-
-// Every other exception is in packaging/lintian-overrides, with its reason.
-func TestLintian(t *testing.T) {
-	out, err := run(t, "lintian", "lintian", "--allow-root", "--no-cfg", "--display-info", deb(t, runtime.GOARCH))
-	if err != nil {
-		t.Errorf("lintian: %v", err)
-	}
-	for line := range strings.Lines(out) {
-		if !strings.HasPrefix(line, notTold) {
-			t.Error(line)
-		}
-	}
-}
-
-func TestScripts(t *testing.T) {
-	var scripts []string
-	for _, name := range []string{"postinst", "postrm", "clean", "build", "version"} {
-		scripts = append(scripts, filepath.Join(top, "packaging", name))
-	}
-	if out, err := run(t, "shellcheck", "shellcheck", append([]string{"--shell=sh"}, scripts...)...); err != nil {
-		t.Errorf("%v:\n%s", err, out)
-	}
-}
-
-// What has to be in them, cmd/nm-cloud-seed knows.
-func TestManualPages(t *testing.T) {
-	pages, _ := filepath.Glob(top + "/docs/man/*")
-	if len(pages) == 0 {
-		t.Fatal("there are none")
-	}
-	if out, err := run(t, "mandoc", "mandoc", append([]string{"-T", "lint", "-W", "warning"}, pages...)...); err != nil {
-		t.Errorf("%v:\n%s", err, out)
-	}
-}
-
 // Each module that is linked in is named in the copyright file, with its notices
 // and the text of its license, and no other one.
-func TestCopyright(t *testing.T) {
+func TestCopyrightNamesEachLinkedModule(t *testing.T) {
 	data, err := os.ReadFile(top + "/packaging/copyright")
 	if err != nil {
 		t.Fatal(err)
@@ -67,13 +27,13 @@ func TestCopyright(t *testing.T) {
 	for path, dir := range linked(t) {
 		paragraph, ok := named[path]
 		if !ok {
-			t.Errorf("%s is not named", path)
+			t.Errorf("%s: got no paragraph, want one, as it is linked in", path)
 			continue
 		}
 		delete(named, path)
 		licenses, _ := filepath.Glob(dir + "/LICENSE*")
 		if len(licenses) != 1 {
-			t.Errorf("%s has the licenses %q", path, licenses)
+			t.Errorf("%s: got the licenses %q, want one", path, licenses)
 			continue
 		}
 		text, err := os.ReadFile(licenses[0])
@@ -81,11 +41,11 @@ func TestCopyright(t *testing.T) {
 			t.Fatal(err)
 		}
 		if notice, err := os.ReadFile(dir + "/NOTICE"); err == nil && !strings.Contains(all, words(string(notice))) {
-			t.Errorf("%s: its NOTICE is not there", path)
+			t.Errorf("%s: got no NOTICE in packaging/copyright, want its text", path)
 		}
 		if strings.Contains(string(text), "Apache License") {
 			if !strings.Contains(paragraph, "License: Apache-2.0") {
-				t.Errorf("%s is not said to have the Apache License", path)
+				t.Errorf("%s: got %q, want License: Apache-2.0 in it", path, paragraph)
 			}
 			continue
 		}
@@ -93,7 +53,7 @@ func TestCopyright(t *testing.T) {
 	}
 	delete(named, "*") // ours
 	for path := range named {
-		t.Errorf("%s is named, but not linked", path)
+		t.Errorf("%s: got a paragraph, want none, as it is not linked in", path)
 	}
 }
 
@@ -108,11 +68,11 @@ func checkLicense(t *testing.T, path, license, paragraph, all string) {
 		case isNotice:
 			notice = words(strings.ReplaceAll(strings.TrimPrefix(notice, "(c) "), "All rights reserved.", ""))
 			if !strings.Contains(paragraph, strings.TrimRight(notice, ".")) {
-				t.Errorf("%s: %q is not there", path, notice)
+				t.Errorf("%s: got %q, want %q in it", path, paragraph, notice)
 			}
 		case strings.HasPrefix(line, "---"): // gonetworkmanager has two
 			if !strings.Contains(all, words(strings.Join(text, " "))) {
-				t.Errorf("%s: this is not there:\n%s", path, strings.Join(text, ""))
+				t.Errorf("%s: got no license text in packaging/copyright, want\n%s", path, strings.Join(text, ""))
 			}
 			text = nil
 		case strings.HasPrefix(line, "All rights reserved."), strings.HasPrefix(line, "The MIT License"), strings.HasPrefix(line, "MIT License"):

@@ -1,13 +1,18 @@
+//go:build integration
+
 package packaging
 
 import (
+	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -93,48 +98,73 @@ func checkGenerator(t *testing.T, s *system) {
 		return strings.Fields(s.run("find", "/run/normal", "/run/early", "-name", "nm-cloud-seed.service"))
 	}
 	if got := generate(); len(got) != 0 {
-		t.Errorf("not on CloudStack, the generator has written %q", got)
+		t.Errorf("the generator, not on CloudStack: got %q, want no file", got)
 	}
 	s.write(dropIn, "[main]\nplatform=cloudstack\n")
 	if got := generate(); len(got) == 0 {
-		t.Error("on CloudStack, the generator has written nothing")
+		t.Error("the generator, on CloudStack: got no file, want nm-cloud-seed.service")
 	}
 }
 
-// another makes the packages of another version, whose configuration file is
-// another one, and returns their directory.
-func another(t *testing.T, version string) string {
+// older and newer return the directory of the packages of another version, whose
+// configuration file differs. They are built once for all tests.
+func older(t *testing.T) string { return built(t, olderRelease) }
+func newer(t *testing.T) string { return built(t, newerRelease) }
+
+const olderVersion, newerVersion = "0.0.9", "0.2.0"
+
+var (
+	olderRelease = sync.OnceValues(func() (string, error) { return repack(olderVersion) })
+	newerRelease = sync.OnceValues(func() (string, error) { return repack(newerVersion) })
+)
+
+func built(t *testing.T, release func() (string, error)) string {
 	t.Helper()
-	needBuilt(t)
-	tree, dir := t.TempDir(), t.TempDir()
-	entries, err := os.ReadDir(top)
+	dir, err := release()
 	if err != nil {
 		t.Fatal(err)
+	}
+	return dir
+}
+
+// repack makes the packages of another version with the release's binary.
+func repack(version string) (dir string, err error) {
+	released, err := release()
+	if err != nil {
+		return "", err
+	}
+	if dir, err = os.MkdirTemp("", version+"-"); err != nil { // TestMain removes it
+		return "", err
+	}
+	tree := filepath.Join(dir, "tree")
+	if err := os.Mkdir(tree, 0o755); err != nil {
+		return "", err
+	}
+	entries, err := os.ReadDir(top)
+	if err != nil {
+		return "", err
 	}
 	for _, e := range entries {
 		if slices.Contains([]string{".git", "build", "dist", "test"}, e.Name()) {
 			continue
 		}
-		if out, err := run(t, "coreutils", "cp", "-r", filepath.Join(top, e.Name()), tree); err != nil {
-			t.Fatal(out, err)
+		if out, err := exec.Command("cp", "-r", filepath.Join(top, e.Name()), tree).CombinedOutput(); err != nil {
+			return "", fmt.Errorf("cannot copy the tree: %w: %s", err, out)
 		}
 	}
-	edit(t, tree+"/packaging/nm-cloud-seed.conf", func(s string) string { return s + "# of " + version + "\n" })
-	if out, err := run(t, "", tree+"/packaging/build", filepath.Join(dist, "nm-cloud-seed-linux-"+runtime.GOARCH), runtime.GOARCH, version, dir); err != nil {
-		t.Fatal(out, err)
-	}
-	return dir
-}
-
-func edit(t *testing.T, name string, change func(string) string) {
-	t.Helper()
-	data, err := os.ReadFile(name)
+	conf := tree + "/packaging/nm-cloud-seed.conf"
+	text, err := os.ReadFile(conf)
 	if err == nil {
-		err = os.WriteFile(name, []byte(change(string(data))), 0o644)
+		err = os.WriteFile(conf, fmt.Appendf(text, "# of %s\n", version), 0o644)
 	}
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
+	binary := filepath.Join(released, "nm-cloud-seed-linux-"+runtime.GOARCH)
+	if out, err := exec.Command(tree+"/packaging/build", binary, runtime.GOARCH, version, dir).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("cannot build the packages of %s: %w:\n%s", version, err, out)
+	}
+	return dir, os.RemoveAll(tree)
 }
 
 func eachSuite(t *testing.T, test func(t *testing.T, s *system)) {
@@ -146,7 +176,7 @@ func eachSuite(t *testing.T, test func(t *testing.T, s *system)) {
 	}
 }
 
-func TestInstalled(t *testing.T) {
+func TestDebInstallsListedFilesOnly(t *testing.T) {
 	eachSuite(t, func(t *testing.T, s *system) {
 		before := s.tree()
 		s.install(deb(t, runtime.GOARCH))
@@ -158,35 +188,35 @@ func TestInstalled(t *testing.T) {
 		}
 		for name, what := range s.tree() {
 			if _, there := before[name]; !there && !slices.Contains(names, name) && !strings.HasPrefix(name, "/var/lib/dpkg/info/nm-cloud-seed.") {
-				t.Errorf("new and not the package's: %s", what)
+				t.Errorf("got the new file %s, want only the package's", what)
 			}
 		}
 		if out, err := s.try("dpkg", "--verify", "nm-cloud-seed"); err != nil || out != "" {
-			t.Errorf("dpkg --verify: %q, %v", out, err)
+			t.Errorf("dpkg --verify: got %q, %v, want nothing", out, err)
 		}
 		if out, err := s.try("systemd-analyze", "verify", "--man=no", "nm-cloud-seed.service", "nm-cloud-seed-cleanup.service"); err != nil || out != "" {
-			t.Errorf("systemd-analyze verify: %v:\n%s", err, out)
+			t.Errorf("systemd-analyze verify: got %v\n%s, want nothing", err, out)
 		}
 		if out := s.run("nm-cloud-seed", "version"); !strings.HasPrefix(out, "nm-cloud-seed v"+version+" ") {
-			t.Errorf("the program says %q", out)
+			t.Errorf("the program's version: got %q, want v%s", out, version)
 		}
 		if out, _ := s.try("systemctl", "is-enabled", "nm-cloud-seed.service"); out != "static\n" {
-			t.Errorf("the service is %q", out)
+			t.Errorf("systemctl is-enabled: got %q, want static", out)
 		}
 		checkGenerator(t, s)
 	})
 }
 
-func TestUpgrade(t *testing.T) {
-	older := debIn(another(t, "0.0.9"), "0.0.9", runtime.GOARCH)
-	newer := debIn(another(t, "0.2.0"), "0.2.0", runtime.GOARCH)
+func TestDebUpgradeKeepsChangedConfiguration(t *testing.T) {
+	older := debIn(older(t), olderVersion, runtime.GOARCH)
+	newer := debIn(newer(t), newerVersion, runtime.GOARCH)
 	eachSuite(t, func(t *testing.T, s *system) {
 		now := deb(t, runtime.GOARCH)
 		s.install(older)
 		shipped := s.read(conf)
 		s.install(now)
-		if s.read(conf) == shipped {
-			t.Error("the configuration that nobody has touched is still the older one")
+		if got := s.read(conf); got == shipped {
+			t.Errorf("the unchanged configuration: got that of %s, want that of %s:\n%s", olderVersion, version, got)
 		}
 
 		const mine = "[main]\nplatform=cloudstack\n"
@@ -196,13 +226,13 @@ func TestUpgrade(t *testing.T) {
 		s.install(now) // once more: the file that is shipped has not changed, so nothing is asked
 		s.install(newer, "--force-confold")
 		if got := s.read(conf); got != mine {
-			t.Errorf("the configuration is now\n%s", got)
+			t.Errorf("the configuration: got\n%s\nwant\n%s", got, mine)
 		}
 		if got := s.read(dropIn); got != mine {
-			t.Errorf("the drop-in is now\n%s", got)
+			t.Errorf("the drop-in: got\n%s\nwant\n%s", got, mine)
 		}
 		if got := s.list([]string{cloudCfg}); !strings.Contains(contents, got) {
-			t.Errorf("the link for cloud-init is %q", got)
+			t.Errorf("the link for cloud-init: got %q, want its line of\n%s", got, contents)
 		}
 	})
 }
@@ -219,8 +249,8 @@ func afterBoot(s *system) {
 	s.link("/run/nm-cloud-seed/seed", seedLink)
 }
 
-func TestRemoveAndPurge(t *testing.T) {
-	older := debIn(another(t, "0.0.9"), "0.0.9", runtime.GOARCH)
+func TestDebPurgeRestoresSystem(t *testing.T) {
+	older := debIn(older(t), olderVersion, runtime.GOARCH)
 	eachSuite(t, func(t *testing.T, s *system) {
 		s.write("/var/lib/cloud/seed/other/meta-data", "{}")
 		s.write("/run/issue.d/other.issue", "")
@@ -251,7 +281,7 @@ func TestRemoveAndPurge(t *testing.T) {
 			t.Errorf("before the installation and after the purge (-want +got):\n%s", diff)
 		}
 		if out, err := s.try("dpkg", "--status", "nm-cloud-seed"); err == nil {
-			t.Errorf("dpkg still knows it:\n%s", out)
+			t.Errorf("dpkg --status: got\n%s, want an error", out)
 		}
 
 		s.install(deb(t, runtime.GOARCH))
@@ -277,7 +307,7 @@ var foreignSeeds = map[string]func(*system){
 }
 
 // A seed that is not ours stays, whatever it is.
-func TestForeignSeed(t *testing.T) {
+func TestDebPurgeKeepsForeignSeed(t *testing.T) {
 	for name, make := range foreignSeeds {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -287,14 +317,14 @@ func TestForeignSeed(t *testing.T) {
 			before := s.list([]string{seedLink})
 			s.dpkg("--purge", "nm-cloud-seed")
 			if after := s.list([]string{seedLink}); after != before {
-				t.Errorf("before: %s, after: %s", before, after)
+				t.Errorf("got %s, want %s", after, before)
 			}
 		})
 	}
 }
 
 // A seed that the service has put out of its way is back when the package goes.
-func TestForeignSeedComesBack(t *testing.T) {
+func TestDebPurgeRestoresForeignSeed(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, "sid")
 	s.write(seedLink+"/meta-data", "theirs")
@@ -321,8 +351,8 @@ func watchSystemd(s *system) {
 
 // Where systemd runs, it is told of the units, and of nothing else: no service
 // is started, restarted or stopped. A failure of systemctl is no failure of dpkg.
-func TestSystemdIsOnlyReloaded(t *testing.T) {
-	older := debIn(another(t, "0.0.9"), "0.0.9", runtime.GOARCH)
+func TestDebOnlyReloadsSystemd(t *testing.T) {
+	older := debIn(older(t), olderVersion, runtime.GOARCH)
 	eachSuite(t, func(t *testing.T, s *system) {
 		watchSystemd(s)
 		for _, step := range []struct {
@@ -336,13 +366,13 @@ func TestSystemdIsOnlyReloaded(t *testing.T) {
 			s.write("/run/log", "")
 			step.do()
 			if got := s.read("/run/log"); got != "systemctl daemon-reload\n" {
-				t.Errorf("%s: %q", step.what, got)
+				t.Errorf("%s: got %q, want one daemon-reload", step.what, got)
 			}
 		}
 		s.write("/run/log", "")
 		s.dpkg("--purge", "nm-cloud-seed")
 		if got := s.read("/run/log"); got != "" {
-			t.Errorf("purge: %q", got)
+			t.Errorf("purge: got %q, want nothing", got)
 		}
 	})
 }

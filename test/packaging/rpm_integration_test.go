@@ -1,12 +1,16 @@
+//go:build integration
+
 package packaging
 
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -56,7 +60,7 @@ func rpmOn(root string, args ...string) []string {
 	return append([]string{"--root", root, "--dbpath", "/var/lib/rpm", "--force-debian"}, args...)
 }
 
-func TestRPM(t *testing.T) {
+func TestRPMHasExpectedMetadata(t *testing.T) {
 	pkg := rpm(t, runtime.GOARCH)
 	for _, tt := range []struct{ query, want string }{
 		{"--requires", "/bin/sh\nsystemd >= 252\n(dbus or dbus-1)\nNetworkManager\ncloud-init >= 22.4\n"},
@@ -82,14 +86,14 @@ func TestRPM(t *testing.T) {
 	out, err := run(t, "rpm", "rpm", "-qp", "--qf=[%{FILEMTIMES} %{=BUILDTIME}\n]", pkg)
 	for line := range strings.Lines(out) {
 		if times := strings.Fields(line); len(times) != 2 || times[0] != times[1] {
-			t.Errorf("a file's time and the build's: %q", line)
+			t.Errorf("a file's time and the build's: got %q, want the same time twice", line)
 		}
 	}
 	if err != nil || out == "" {
-		t.Errorf("%q, %v", out, err)
+		t.Errorf("the times of the files: got %q, %v, want some", out, err)
 	}
 	if out, err := run(t, "rpm", "rpm", "-K", "--nosignature", pkg); err != nil || !strings.HasSuffix(out, ": digests OK\n") {
-		t.Errorf("rpm -K: %q, %v", out, err)
+		t.Errorf("rpm -K: got %q, %v, want digests OK", out, err)
 	}
 }
 
@@ -141,23 +145,42 @@ var (
 	suse = []string{"/bin/sh", "systemd = 254.13-1", "dbus-1 = 1.14.10-1", "NetworkManager = 1.38.6-1", "cloud-init = 23.3-1"}
 )
 
-// provides makes an rpm that is nothing but what it provides.
+// nfpm returns the path of the program that packaging/build uses. `go run` would
+// take a second for each of the rpms below.
+var nfpm = sync.OnceValues(func() (path string, err error) {
+	dir, err := os.MkdirTemp("", "nfpm-") // TestMain removes it
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.Command("go", "install", "github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2")
+	cmd.Env = append(os.Environ(), "GOBIN="+dir)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("cannot build nfpm: %w: %s", err, out)
+	}
+	return filepath.Join(dir, "nfpm"), nil
+})
+
+// provides makes an rpm that has no files and provides what is listed.
 func provides(t *testing.T, what []string) string {
 	t.Helper()
+	program, err := nfpm()
+	if err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
 	text := "name: provides\narch: all\nversion: 1\nprovides:\n  - " + strings.Join(what, "\n  - ") + "\n"
 	if err := os.WriteFile(dir+"/nfpm.yaml", []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	out, err := run(t, "golang-go", "go", "run", "github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2",
-		"package", "--config", dir+"/nfpm.yaml", "--packager", "rpm", "--target", dir+"/provides.rpm")
+	out, err := run(t, "", program, "package", "--config", dir+"/nfpm.yaml", "--packager", "rpm", "--target", dir+"/provides.rpm")
 	if err != nil {
 		t.Fatal(out, err)
 	}
 	return dir + "/provides.rpm"
 }
 
-func TestRPMDependencies(t *testing.T) {
+func TestRPMInstallsOnlyWithItsDependencies(t *testing.T) {
+	t.Parallel()
 	const needed = " is needed by nm-cloud-seed-" + version
 	for _, tt := range []struct {
 		what    string
@@ -176,10 +199,10 @@ func TestRPMDependencies(t *testing.T) {
 	} {
 		out, err := run(t, "rpm", "rpm", rpmOn(t.TempDir(), "--install", "--test", provides(t, tt.there), rpm(t, runtime.GOARCH))...)
 		if tt.missing == "" && (err != nil || out != "") {
-			t.Errorf("%s: %q, %v", tt.what, out, err)
+			t.Errorf("%s: got %q, %v, want nothing", tt.what, out, err)
 		}
 		if tt.missing != "" && (err == nil || strings.Count(out, " is needed by ") != 1 || !strings.Contains(out, "\t"+tt.missing+needed)) {
-			t.Errorf("%s: %q, %v", tt.what, out, err)
+			t.Errorf("%s: got %q, %v, want that %s is needed, and nothing else", tt.what, out, err, tt.missing)
 		}
 	}
 }

@@ -1,3 +1,5 @@
+//go:build integration
+
 package packaging
 
 import (
@@ -13,7 +15,7 @@ import (
 
 // cloud-init clean takes along what is of the instance: all that we keep for a
 // later boot, and the link to our seed. What is not ours stays.
-func TestClean(t *testing.T) {
+func TestCloudInitCleanRemovesInstanceData(t *testing.T) {
 	eachSuite(t, func(t *testing.T, s *system) {
 		s.write(seedLink+".before-nm-cloud-seed/meta-data", "theirs")
 		s.write("/var/lib/cloud/seed/other/meta-data", "theirs")
@@ -49,7 +51,7 @@ func TestClean(t *testing.T) {
 }
 
 // A directory that is a link is not followed, and a seed that is not ours stays.
-func TestCleanForeign(t *testing.T) {
+func TestCloudInitCleanKeepsForeignSeedAndLinkTarget(t *testing.T) {
 	s := newSystem(t, "sid")
 	s.install(deb(t, runtime.GOARCH))
 	s.write("/srv/theirs", "")
@@ -59,7 +61,7 @@ func TestCleanForeign(t *testing.T) {
 		before := s.list([]string{seedLink})
 		s.clean()
 		if after := s.list([]string{seedLink}); after != before {
-			t.Errorf("%s: before: %s, after: %s", name, before, after)
+			t.Errorf("%s: got %s, want %s", name, after, before)
 		}
 		s.run("rm", "-r", seedLink)
 	}
@@ -69,24 +71,24 @@ func TestCleanForeign(t *testing.T) {
 }
 
 // What cannot be deleted makes the clean fail, and the rest goes.
-func TestCleanFails(t *testing.T) {
+func TestCloudInitCleanFailsAndRemovesTheRest(t *testing.T) {
 	s := newSystem(t, "sid")
 	s.install(deb(t, runtime.GOARCH))
 	s.write("/var/lib/cloud/seed/other/meta-data", "theirs")
 	afterBoot(s)
 	s.run("mount", "-t", "tmpfs", "tmpfs", "/var/lib/nm-cloud-seed/copy")
 	if out, err := s.try("cloud-init", "clean"); err == nil || !strings.Contains(out, "50-nm-cloud-seed") {
-		t.Errorf("%v, and it says %q", err, out)
+		t.Errorf("got %v, %q, want an error that names 50-nm-cloud-seed", err, out)
 	}
 	if _, err := os.Lstat(s.dir + seedLink); err == nil {
-		t.Error("the link is still there")
+		t.Errorf("got the link %s, want none", seedLink)
 	}
 }
 
 func (s *system) clean() {
 	s.t.Helper()
 	if out := s.run("cloud-init", "clean"); out != "" {
-		s.t.Errorf("cloud-init clean says %q", out)
+		s.t.Errorf("cloud-init clean: got %q, want no output", out)
 	}
 }
 
