@@ -42,7 +42,8 @@ type demo struct {
 	state   daemon.State
 	asked   int // requests of the run
 	conns   int
-	ended   <-chan error // how the run ended
+	others  map[string]string // processes before the run
+	ended   <-chan error      // how the run ended
 }
 
 // inside shows everything in the lab. root has cloud-init; without one, why says
@@ -207,6 +208,9 @@ func (d *demo) run(ctx context.Context) error {
 	}
 	defer socket.Close()
 	defer context.AfterFunc(ctx, func() { socket.Close() })()
+	if d.others, err = processes(); err != nil {
+		return err
+	}
 	var said strings.Builder
 	d.service = d.Command(ctx, d.binary, "run")
 	d.service.Env = append(d.service.Env, "NOTIFY_SOCKET=/run/notify")
@@ -334,7 +338,7 @@ func (d *demo) cost(ctx context.Context) error {
 	if err := <-d.ended; err != nil {
 		return errors.Join(ctx.Err(), fmt.Errorf("nm-cloud-seed run, after another connection took over: got %w, want success", err))
 	}
-	processes, err := d.processes()
+	processes, err := d.newProcesses()
 	if err != nil {
 		return err
 	}
@@ -354,32 +358,42 @@ func (d *demo) cost(ctx context.Context) error {
 	return nil
 }
 
-// processes returns those of the lab that run nm-cloud-seed.
-func (d *demo) processes() (found []string, err error) {
-	binary, err := filepath.EvalSymlinks(d.binary)
-	if err == nil {
-		binary, err = filepath.Abs(binary)
-	}
+// processes returns the command lines of the lab's processes by their ids. What has
+// ended, and only waits to be collected, has none.
+func processes() (map[string]string, error) {
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
 		return nil, err
 	}
-	links, err := filepath.Glob("/proc/[0-9]*/exe")
-	if err != nil {
-		return nil, err
-	}
-	for _, link := range links {
-		if exe, err := os.Readlink(link); err == nil && exe == binary { // else it has ended by now
-			found = append(found, link)
+	found := map[string]string{}
+	for _, name := range files {
+		if line, err := os.ReadFile(name); err == nil && len(line) > 0 { // else it has ended by now
+			found[name] = strings.TrimSpace(strings.ReplaceAll(string(line), "\x00", " "))
 		}
 	}
 	return found, nil
 }
 
+// newProcesses returns those that were not there before the run.
+func (d *demo) newProcesses() (left []string, err error) {
+	now, err := processes()
+	for name, line := range now {
+		if d.others[name] != line {
+			left = append(left, line)
+		}
+	}
+	return left, err
+}
+
 func (d *demo) next(context.Context) error {
+	binary := d.binary
+	if len(binary) > 24 { // not build/nm-cloud-seed
+		binary = filepath.Base(binary)
+	}
 	d.heading("NEXT", "what you can do now")
 	d.rows([][2]string{
 		{"make packages", "build the deb and the rpm"},
-		{d.binary + " doctor --root DIRECTORY", "check an image with the package in it"},
+		{binary + " doctor --root DIRECTORY", "check an image with the package in it"},
 		{"make test-boot", "boot Debian 12, 13 and sid with and without the package"},
 		{"README.md", "read how it works and what it does in an outage"},
 	})
