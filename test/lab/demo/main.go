@@ -19,7 +19,10 @@ import (
 	"github.com/nm-cloud-seed/nm-cloud-seed/test/lab"
 )
 
-func main() {
+func main() { os.Exit(status()) }
+
+// status does everything and returns the exit status.
+func status() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	var err error
@@ -32,21 +35,20 @@ func main() {
 		err = outside(ctx, os.Args[1])
 	default:
 		fmt.Fprintln(os.Stderr, "usage: demo PATH-OF-NM-CLOUD-SEED")
-		os.Exit(2)
+		return 2
 	}
 	switch {
 	case err == nil:
-	case ctx.Err() != nil && lab.Inside():
-		os.Exit(1) // the outer process says so
+		return 0
+	case ctx.Err() != nil && lab.Inside(): // the outer process says so
 	case ctx.Err() != nil:
 		fmt.Fprintln(os.Stderr, "demo: interrupted; nothing is left running")
-		os.Exit(130)
+		return 130
 	case errors.Is(err, errTold):
-		os.Exit(1)
 	default:
 		fmt.Fprintln(os.Stderr, "demo:", err)
-		os.Exit(1)
 	}
+	return 1
 }
 
 // errTold is the error of an inner process, which has said what it is.

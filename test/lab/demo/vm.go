@@ -236,8 +236,8 @@ func (d *demo) run(ctx context.Context) error {
 	select {
 	case err = <-ready:
 		d.ended = ended
-	case err = <-ended:
-		err = fmt.Errorf("nm-cloud-seed run has ended before it was ready: got %v\n%s", err, lastLines(said.String(), 5))
+	case <-ended:
+		err = fmt.Errorf("nm-cloud-seed run has ended before it was ready: got %v\n%s", d.service.ProcessState, lastLines(said.String(), 5))
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
