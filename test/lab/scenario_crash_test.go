@@ -366,7 +366,7 @@ func (c *crash) toReady() time.Duration {
 // The service is killed at random moments: one in four of the whole run, the others
 // from the fetch on, where it writes. At first its connection is bound to it; later it
 // hands it over or goes on with an earlier run's.
-func TestKilled(t *testing.T) {
+func TestKilledRunsLeaveNothingHalfWritten(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
 		const (
 			kills   = 300

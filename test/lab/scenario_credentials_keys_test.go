@@ -75,7 +75,7 @@ func (g *guest) onRecord(names string) {
 	}
 }
 
-func TestCredentialsSSHKeys(t *testing.T) {
+func TestCredentialsChangedSSHKeysAreHandedOver(t *testing.T) {
 	start(t, connected, func(s *scenario) {
 		g := s.guest(bookworm)
 		vr := g.vr(0)
@@ -112,7 +112,7 @@ func TestCredentialsSSHKeys(t *testing.T) {
 
 // New keys that may not have been applied are handed over anew, without new host
 // keys, even if cloud-init's mark that ssh has run is gone.
-func TestCredentialsSSHKeysPowerCut(t *testing.T) {
+func TestCredentialsSSHKeysSurvivePowerCut(t *testing.T) {
 	start(t, connected, func(s *scenario) {
 		g := s.guest(sid)
 		vr := g.vr(0)
@@ -141,7 +141,7 @@ func TestCredentialsSSHKeysPowerCut(t *testing.T) {
 
 // Where it is not known what cloud-init has applied, no key is removed: the package
 // is new on this VM, or the keys of the first boot were not applied for certain.
-func TestCredentialsSSHKeysUnknown(t *testing.T) {
+func TestCredentialsUnknownSSHKeysAreKept(t *testing.T) {
 	for name, b := range map[string]boot{
 		"new package": {}, "ssh failed": {fails: "ssh"}, "cut": {cut: "ssh"},
 	} {
@@ -168,7 +168,7 @@ func TestCredentialsSSHKeysUnknown(t *testing.T) {
 }
 
 // ssh-keys=no: changed keys change nothing.
-func TestCredentialsSSHKeysOff(t *testing.T) {
+func TestCredentialsSSHKeysOffChangesNothing(t *testing.T) {
 	start(t, connected, func(s *scenario) {
 		g := s.guest(sid)
 		vr := g.vr(0)

@@ -17,7 +17,7 @@ import (
 
 // Where there is no password to be had, the boot goes on without one. How long it
 // waits is tested in datasource/cloudstack.
-func TestCredentialsNoPassword(t *testing.T) {
+func TestCredentialsBootWithoutPassword(t *testing.T) {
 	page := []byte("<html><body>Login " + secret + "</body></html>\n")
 	const once = "send_my_password"
 	for _, tt := range []struct {
@@ -95,7 +95,7 @@ func (g *guest) none(says string) {
 }
 
 // password=no: nobody's password server is asked.
-func TestCredentialsPasswordOff(t *testing.T) {
+func TestCredentialsPasswordOffAsksNothing(t *testing.T) {
 	c := twoNICs(0)
 	c.AutoDefault = true
 	start(t, c, func(s *scenario) {
@@ -114,7 +114,7 @@ func TestCredentialsPasswordOff(t *testing.T) {
 
 // User-data has the last word: what it sets is not overwritten, and the password
 // server keeps its password.
-func TestCredentialsUserDataSetsPasswords(t *testing.T) {
+func TestCredentialsUserDataPasswordWins(t *testing.T) {
 	for _, tt := range []struct{ name, userData, line string }{
 		{"password", "#cloud-config\npassword: mine\n", "2"},
 		{"chpasswd", "#cloud-config\nchpasswd:\n  users:\n  - {name: debian, password: mine, type: text}\n", "4"},

@@ -132,7 +132,7 @@ func (g *guest) heard(vr *vrtest.VR, want string) {
 
 // The virtual router that has the metadata refuses, and the other one of the pair
 // has the password. The network is a temporary connection.
-func TestCredentialsRedundantVirtualRouters(t *testing.T) {
+func TestCredentialsOfRedundantVirtualRouter(t *testing.T) {
 	vip := netip.MustParseAddr("10.1.1.1")
 	c := lab.NIC{ServerID: netip.MustParseAddr("10.1.1.2"), Router: vip, ExtraAddrs: []netip.Prefix{netip.PrefixFrom(vip, 24)}}
 	for name, image := range images {
@@ -164,7 +164,7 @@ func TestCredentialsRedundantVirtualRouters(t *testing.T) {
 // Each network's VR has a password. That of the default network counts, also
 // where the metadata comes from the other, since the default network's VR is
 // somebody else.
-func TestCredentialsTwoNICs(t *testing.T) {
+func TestCredentialsOfDefaultNetworkWin(t *testing.T) {
 	for nic := range 2 {
 		t.Run(fmt.Sprintf("eth%d", nic), func(t *testing.T) {
 			c := twoNICs(nic)
@@ -190,7 +190,7 @@ func TestCredentialsTwoNICs(t *testing.T) {
 }
 
 // Only data-server serves passwords: neither the DHCP server nor the router does.
-func TestCredentialsDataServer(t *testing.T) {
+func TestCredentialsOfDataServerAreApplied(t *testing.T) {
 	named, router := netip.MustParseAddr("10.1.1.77"), netip.MustParseAddr("10.1.1.254")
 	c := lab.NIC{
 		Router:      router,
@@ -209,7 +209,7 @@ func TestCredentialsDataServer(t *testing.T) {
 }
 
 // Until a password is applied and on record, each boot hands it over anew.
-func TestCredentialsNotApplied(t *testing.T) {
+func TestCredentialsNotAppliedAreHandedOverAgain(t *testing.T) {
 	for name, image := range images {
 		t.Run(name, func(t *testing.T) {
 			start(t, connected, func(s *scenario) {
@@ -239,7 +239,7 @@ func TestCredentialsNotApplied(t *testing.T) {
 
 // A password that is on record is not applied again, whatever has become of the
 // acknowledgement.
-func TestCredentialsServedAgain(t *testing.T) {
+func TestCredentialsServedAgainAreNotApplied(t *testing.T) {
 	start(t, connected, func(s *scenario) {
 		g := s.guest(bookworm)
 		vr := g.vr(0)
@@ -276,7 +276,7 @@ func TestCredentialsServedAgain(t *testing.T) {
 
 // The record of a disk that has become another VM's counts for nothing. Nor is
 // anything asked in a boot in which cloud-init has had its turn.
-func TestCredentialsOtherInstance(t *testing.T) {
+func TestCredentialsOfOtherInstanceDoNotCount(t *testing.T) {
 	start(t, connected, func(s *scenario) {
 		g := s.guest(sid)
 		vr := g.vr(0)

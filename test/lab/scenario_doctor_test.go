@@ -56,9 +56,9 @@ func (s *scenario) stateOfAll() string {
 	return out + strings.Join(append(s.list(), files...), "\n")
 }
 
-// TestDoctor: what it sees of a real NetworkManager and a virtual router, that it
+// TestDoctorChangesNothing: what it sees of a real NetworkManager and a virtual router, that it
 // changes nothing, and that the password is still there.
-func TestDoctor(t *testing.T) {
+func TestDoctorChangesNothing(t *testing.T) {
 	const secret = "MARKER-OF-A-SECRET"
 	nics := []lab.NIC{{}, {NonDefault: true}}
 	start(t, lab.Config{NICs: nics, Profiles: map[string]string{"owner.nmconnection": dhcpProfile}}, func(s *scenario) {
@@ -118,9 +118,9 @@ func TestDoctor(t *testing.T) {
 	})
 }
 
-// TestDoctorOnBrokenVM: nothing that is missing is connected, and each thing is
+// TestDoctorNamesWhatIsMissing: nothing that is missing is connected, and each thing is
 // said once.
-func TestDoctorOnBrokenVM(t *testing.T) {
+func TestDoctorNamesWhatIsMissing(t *testing.T) {
 	for name, test := range map[string]struct {
 		config lab.Config
 		change func(s *scenario)

@@ -73,7 +73,7 @@ var (
 )
 
 // /run is full from the start, or becomes full at any step of a run.
-func TestRunFull(t *testing.T) {
+func TestFullRunDirectoryKeepsOldSeed(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
 		c, seen := s.crash(), map[string]int{}
 		try := func(pages, files int) { // left
@@ -129,7 +129,7 @@ func (s *scenario) file(path string) {
 
 // What is wrong with /var/lib/cloud when a run begins, where there is edition "a"
 // as ours, as somebody else's, or nothing.
-func TestNoSeedDirectory(t *testing.T) {
+func TestUnusableSeedDirectoryIsReported(t *testing.T) {
 	ours := func(c *crash) { c.seeds(c.editions[0]) }
 	foreign := func(c *crash) { c.must(seed.WriteDir(daemon.SeedLink, &c.editions[0].inst)) }
 	for _, tt := range []struct {
@@ -186,7 +186,7 @@ func TestNoSeedDirectory(t *testing.T) {
 
 // What is wrong with our own state: it costs no seed. Where it cannot be written,
 // the journal says so.
-func TestNoStateDirectory(t *testing.T) {
+func TestUnusableStateDirectoryCostsNoSeed(t *testing.T) {
 	const dir = credentials.DefaultDir
 	for _, tt := range []struct {
 		name  string

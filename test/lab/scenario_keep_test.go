@@ -128,7 +128,7 @@ func (s *scenario) runOnSaved(hostname string) {
 
 // keep takes the connection as it is and changes neither address nor route. From
 // then on the profile is the owner's, in this boot and in the next ones.
-func TestKeep(t *testing.T) {
+func TestKeepMakesConnectionPermanent(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
 		s.serve(0, s.VRAddr(0), s.router(0, "permanent"))
 		s.runUntilKept("permanent")
@@ -154,7 +154,7 @@ func TestKeep(t *testing.T) {
 }
 
 // keep cannot write the profile: the connection stays as it is.
-func TestKeepReadOnly(t *testing.T) {
+func TestKeepOnReadOnlyDiskChangesNothing(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
 		s.serve(0, s.VRAddr(0), s.router(0, "read-only"))
 		s.runUntilKept("read-only")
@@ -173,7 +173,7 @@ func TestKeepReadOnly(t *testing.T) {
 
 // keep while a run holds the connection, which a run that is stopped then takes
 // along, and while the service runs once more on one that it has handed over.
-func TestKeepWhileHeld(t *testing.T) {
+func TestKeepIsRefusedWhileHeld(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
 		s.serve(0, s.VRAddr(0), s.router(0, "held"))
 		s.holding = func() {
@@ -196,7 +196,7 @@ func TestKeepWhileHeld(t *testing.T) {
 
 // The owner edits the profile while the service holds its connection, which saves
 // it: it is theirs from then on, and the service lets go without touching it.
-func TestSavedWhileHeld(t *testing.T) {
+func TestProfileSavedWhileHeldIsLeftAlone(t *testing.T) {
 	for name, done := range map[string]bool{"cloud-init done": true, "stopped": false} {
 		t.Run(name, func(t *testing.T) {
 			start(t, lab.Config{}, func(s *scenario) {
@@ -242,7 +242,7 @@ func restartNM(l *lab.Lab, sig syscall.Signal) error {
 
 // At each step of the connection's life NetworkManager, or the bus with it, is
 // restarted. The address stays, and the list is as it was.
-func TestRestartsAtEachStep(t *testing.T) {
+func TestConnectionSurvivesRestartsAtEachStep(t *testing.T) {
 	for name, restart := range restarts {
 		t.Run(name, func(t *testing.T) {
 			start(t, lab.Config{}, func(s *scenario) {
@@ -279,7 +279,7 @@ func TestRestartsAtEachStep(t *testing.T) {
 // If NetworkManager has forgotten the other profile's activation, the run goes on
 // until it is activated again. A profile that an earlier run has handed over is left
 // until shutdown, idle, if NetworkManager goes in the very moment of its deletion.
-func TestRestartsWhileLettingGo(t *testing.T) {
+func TestRestartsWhileReleasingLeaveNothing(t *testing.T) {
 	for name, restart := range restarts {
 		for _, inherited := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/inherited=%v", name, inherited), func(t *testing.T) {
@@ -336,7 +336,7 @@ func TestRestartsWhileLettingGo(t *testing.T) {
 
 // Another profile takes the device of a connection that was kept: ours is idle until
 // shutdown, and the next boot knows nothing of it.
-func TestReplacedAfterTheRun(t *testing.T) {
+func TestConnectionReplacedAfterRunIsGoneAtNextBoot(t *testing.T) {
 	start(t, lab.Config{Profiles: byHand}, func(s *scenario) {
 		s.serve(0, s.VRAddr(0), s.router(0, "replaced"))
 		s.runUntilKept("replaced")
@@ -354,7 +354,7 @@ func TestReplacedAfterTheRun(t *testing.T) {
 
 // The owner has made the connection permanent, but does not want it at boot: the
 // service has one of its own beside it, which leaves one lease for all boots.
-func TestSavedButIdle(t *testing.T) {
+func TestIdleSavedProfileIsLeftAlone(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
 		s.serve(0, s.VRAddr(0), s.router(0, "idle"))
 		s.runUntilKept("idle")
@@ -376,7 +376,7 @@ func TestSavedButIdle(t *testing.T) {
 
 // Twenty boots leave no more in /var/lib/NetworkManager than one does, however they
 // end, but for what NetworkManager itself adds.
-func TestManyBoots(t *testing.T) {
+func TestManyBootsLeaveOneLease(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
 		s.serve(0, s.VRAddr(0), s.router(0, "boots"))
 		for i := range 20 {

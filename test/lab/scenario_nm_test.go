@@ -46,7 +46,7 @@ func (s *scenario) ownerActive() {
 	}
 }
 
-func TestAutoconnectProfile(t *testing.T) {
+func TestOwnersProfileIsUsed(t *testing.T) {
 	start(t, lab.Config{Profiles: map[string]string{"owner.nmconnection": dhcpProfile}}, func(s *scenario) {
 		s.serve(0, s.VRAddr(0), s.router(0, "adopted"))
 		if o := s.seeded("adopted"); len(o.state.Temporary) > 0 {
@@ -59,7 +59,7 @@ func TestAutoconnectProfile(t *testing.T) {
 	})
 }
 
-func TestAutomaticConnection(t *testing.T) {
+func TestNetworkManagersDefaultConnectionIsUsed(t *testing.T) {
 	start(t, lab.Config{AutoDefault: true}, func(s *scenario) {
 		s.serve(0, s.VRAddr(0), s.router(0, "wired"))
 		s.seeded("wired")
@@ -69,7 +69,7 @@ func TestAutomaticConnection(t *testing.T) {
 	})
 }
 
-func TestStaticAddress(t *testing.T) {
+func TestStaticAddressIsUsed(t *testing.T) {
 	profile := strings.Replace(dhcpProfile, "[ipv4]\nmethod=auto\n", "[ipv4]\nmethod=manual\naddress1=10.1.1.100/24,10.1.1.1\ndns=10.1.1.1;\ndns-search=static.example;\n", 1)
 	c := lab.Config{NICs: []lab.NIC{{NoDHCP: true}}, Profiles: map[string]string{"owner.nmconnection": profile}}
 	start(t, c, func(s *scenario) {
@@ -81,7 +81,7 @@ func TestStaticAddress(t *testing.T) {
 	})
 }
 
-func TestDHCPServerLate(t *testing.T) {
+func TestLateDHCPServerSeeds(t *testing.T) {
 	start(t, lab.Config{NICs: []lab.NIC{{NoDHCP: true}}}, func(s *scenario) {
 		s.after(5*time.Second, func() error { return s.StartDHCP(0) })
 		s.serve(0, s.VRAddr(0), s.router(0, "late"))
@@ -89,7 +89,7 @@ func TestDHCPServerLate(t *testing.T) {
 	})
 }
 
-func TestOfferThreeSecondsLate(t *testing.T) {
+func TestOfferThreeSecondsLateSeeds(t *testing.T) {
 	start(t, lab.Config{NICs: []lab.NIC{{OfferDelay: 3 * time.Second}}}, func(s *scenario) {
 		s.serve(0, s.VRAddr(0), s.router(0, "slow"))
 		// Asked at 0, 1 and 3 s, and by NetworkManager at 5.7 s and at 10 s: the
@@ -111,7 +111,7 @@ func TestLostDiscoverIsAskedAgain(t *testing.T) {
 	})
 }
 
-func TestNetworkManagerNotThereYet(t *testing.T) {
+func TestLateNetworkManagerIsWaitedFor(t *testing.T) {
 	start(t, lab.Config{NoNM: true}, func(s *scenario) {
 		s.after(time.Second, s.StartNetworkManager)
 		s.serve(0, s.VRAddr(0), s.router(0, "early"))
@@ -119,14 +119,14 @@ func TestNetworkManagerNotThereYet(t *testing.T) {
 	})
 }
 
-func TestNetworkManagerNeverThere(t *testing.T) {
+func TestMissingNetworkManagerFails(t *testing.T) {
 	start(t, lab.Config{NoNM: true}, func(s *scenario) {
 		s.deadline = brief
 		s.failed("NetworkManager is not on the bus")
 	})
 }
 
-func TestNetworkManagerKilledInMidActivation(t *testing.T) {
+func TestNetworkManagerKilledInActivationSeeds(t *testing.T) {
 	start(t, lab.Config{NICs: []lab.NIC{{NoDHCP: true}}}, func(s *scenario) {
 		s.serve(0, s.VRAddr(0), s.router(0, "survivor"))
 		s.when("an activation", func() bool { return s.asked() > 0 }, func() error {
@@ -144,7 +144,7 @@ func TestNetworkManagerKilledInMidActivation(t *testing.T) {
 
 // The profile of a connection whose NetworkManager was killed outlives it, and
 // is no longer bound to anybody.
-func TestNetworkManagerKilledWhileHeld(t *testing.T) {
+func TestNetworkManagerKilledWhileHeldIsTakenUpAgain(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
 		s.serve(0, s.VRAddr(0), s.router(0, "held"))
 		s.holding = func() {
@@ -158,7 +158,7 @@ func TestNetworkManagerKilledWhileHeld(t *testing.T) {
 
 // NetworkManager dies while the metadata is under way, which the kernel's
 // address outlives; when it is back, the connection is held like any other.
-func TestNetworkManagerKilledInMidCrawl(t *testing.T) {
+func TestNetworkManagerKilledInCrawlSeeds(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
 		vr := s.router(0, "crawl")
 		underWay, killed := make(chan struct{}), make(chan struct{})
@@ -186,7 +186,7 @@ func TestNetworkManagerKilledInMidCrawl(t *testing.T) {
 	})
 }
 
-func TestLeftoversOfAnEarlierRun(t *testing.T) {
+func TestLeftoversOfEarlierRunAreRemoved(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
 		s.serve(0, s.VRAddr(0), s.router(0, "clean"))
 		s.holding = func() { // leave one behind: its NetworkManager and we die together
@@ -204,7 +204,7 @@ func TestLeftoversOfAnEarlierRun(t *testing.T) {
 	})
 }
 
-func TestNoCarrier(t *testing.T) {
+func TestCarrierIsWaitedFor(t *testing.T) {
 	c := lab.Config{NICs: []lab.NIC{{NoCarrier: true}}}
 	t.Run("for ever", func(t *testing.T) {
 		start(t, c, func(s *scenario) {
@@ -221,7 +221,7 @@ func TestNoCarrier(t *testing.T) {
 	})
 }
 
-func TestNICAppearsLater(t *testing.T) {
+func TestLateNICSeeds(t *testing.T) {
 	start(t, lab.Config{NICs: []lab.NIC{{Absent: true}}}, func(s *scenario) {
 		s.after(2*time.Second, func() error {
 			if err := s.AddNIC(0); err != nil {
@@ -234,7 +234,7 @@ func TestNICAppearsLater(t *testing.T) {
 	})
 }
 
-func TestUnmanagedDevice(t *testing.T) {
+func TestUnmanagedDeviceFails(t *testing.T) {
 	start(t, lab.Config{NICs: []lab.NIC{{Unmanaged: true}}}, func(s *scenario) {
 		s.deadline = brief
 		s.serve(0, s.VRAddr(0), s.router(0, "unmanaged"))
@@ -245,7 +245,7 @@ func TestUnmanagedDevice(t *testing.T) {
 // Somebody activates a profile of theirs on the device that we are asking on:
 // it is theirs, and its lease serves as well. Also at the moments when we would
 // ask again, 1 s after our activation, which waits 1 s for theirs.
-func TestDeviceTakenOver(t *testing.T) {
+func TestDeviceTakenOverByOwnerSeeds(t *testing.T) {
 	profile := strings.Replace(dhcpProfile, "[ipv4]", "autoconnect=false\n[ipv4]", 1)
 	c := lab.Config{NICs: []lab.NIC{{NoDHCP: true}}, Profiles: map[string]string{"owner.nmconnection": profile}}
 	for _, after := range []int{500, 1960, 1970, 1980, 1990, 2000, 2010, 2020, 2030} {
@@ -266,7 +266,7 @@ func TestDeviceTakenOver(t *testing.T) {
 }
 
 // The only network is a temporary connection, and its cable is out for a while.
-func TestCarrierLostWhileHeld(t *testing.T) {
+func TestHeldConnectionComesBackWithCarrier(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
 		s.serve(0, s.VRAddr(0), s.router(0, "blip"))
 		s.holding = func() {
@@ -280,7 +280,7 @@ func TestCarrierLostWhileHeld(t *testing.T) {
 }
 
 // A second run must not take the first one's connection for a leftover.
-func TestSecondRun(t *testing.T) {
+func TestSecondRunIsRefused(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
 		s.serve(0, s.VRAddr(0), s.router(0, "first"))
 		s.holding = func() {
@@ -298,7 +298,7 @@ func TestSecondRun(t *testing.T) {
 
 // The default network is the owner's; a second NIC is left idle. Ours on the
 // second one goes as soon as the seed is there, and nothing is held.
-func TestIdleNICBesideTheOwners(t *testing.T) {
+func TestNothingIsHeldBesideOwnersNetwork(t *testing.T) {
 	c := twoNICs(0)
 	c.Profiles = map[string]string{"owner.nmconnection": dhcpProfile}
 	start(t, c, func(s *scenario) {
@@ -334,7 +334,7 @@ func TestHoldEndsWhenAnotherConnectionIsActive(t *testing.T) {
 // cloud-init is done, and nothing has taken the temporary connection's place: the
 // service ends, the connection stays as it is and comes back after a lost
 // carrier, and another profile still takes its place.
-func TestKeptUntilShutdown(t *testing.T) {
+func TestConnectionStaysUntilShutdown(t *testing.T) {
 	profile := strings.Replace(dhcpProfile, "[ipv4]", "autoconnect=false\n[ipv4]", 1)
 	c := lab.Config{Profiles: map[string]string{"owner.nmconnection": profile}}
 	start(t, c, func(s *scenario) {
@@ -378,7 +378,7 @@ func (s *scenario) cloudInitDone() {
 // handed over, with a VR that hangs, of which it has a copy, and then with one that
 // answers. At last
 // another profile takes the device, and nothing of ours is left.
-func TestRestartedOnKeptConnection(t *testing.T) {
+func TestRestartedServiceUsesConnectionThatStays(t *testing.T) {
 	profile := strings.Replace(dhcpProfile, "[ipv4]", "autoconnect=false\n[ipv4]", 1)
 	start(t, lab.Config{Profiles: map[string]string{"owner.nmconnection": profile}}, func(s *scenario) {
 		vr := s.router(0, "restarted")
@@ -409,7 +409,7 @@ func TestRestartedOnKeptConnection(t *testing.T) {
 
 // A run that has failed leaves its connection, which the next one goes on with
 // and SIGTERM does not take down.
-func TestRestartedOnFailure(t *testing.T) {
+func TestRestartedServiceUsesConnectionOfFailedRun(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
 		s.deadline, s.kept = brief, []string{"eth0"}
 		s.failed("no instance metadata before the deadline")
@@ -425,7 +425,7 @@ func TestRestartedOnFailure(t *testing.T) {
 }
 
 // The default DHCP client of a bridge over eth0 has the lease.
-func TestBridge(t *testing.T) {
+func TestBridgeIsUsed(t *testing.T) {
 	c := lab.Config{Profiles: map[string]string{
 		"bridge.nmconnection": "[connection]\nid=bridge\nuuid=0d6f0bd3-53a3-4a3c-93b4-b1a2f7e4a7c2\ntype=bridge\ninterface-name=br0\n[ethernet]\ncloned-mac-address=02:00:00:00:01:00\n[bridge]\nstp=false\n[ipv4]\nmethod=auto\n[ipv6]\nmethod=disabled\n",
 		"port.nmconnection":   "[connection]\nid=port\nuuid=0d6f0bd3-53a3-4a3c-93b4-b1a2f7e4a7c3\ntype=ethernet\ninterface-name=eth0\nmaster=br0\nslave-type=bridge\n",
@@ -440,7 +440,7 @@ func TestBridge(t *testing.T) {
 
 // SIGTERM in the middle of everything: the run ends for that reason, long before its
 // deadline, and no connection is left.
-func TestStopped(t *testing.T) {
+func TestStoppedRunLeavesNoConnection(t *testing.T) {
 	for _, after := range []time.Duration{5 * time.Millisecond, 20 * time.Millisecond, 1020 * time.Millisecond, 1500 * time.Millisecond} {
 		t.Run(after.String(), func(t *testing.T) {
 			start(t, lab.Config{NICs: []lab.NIC{{NoDHCP: true}, {}}}, func(s *scenario) {

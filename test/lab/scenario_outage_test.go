@@ -78,7 +78,7 @@ func names(steps []daemon.Step) (all []string) {
 
 // A boot from the copy takes 15 s longer, however late its deadline is, and when the VR is back, there is a new
 // one for the next.
-func TestVirtualRouterDownAtReboot(t *testing.T) {
+func TestVirtualRouterDownAtRebootSeedsCachedData(t *testing.T) {
 	start(t, connected, func(s *scenario) {
 		vr := s.router(0, "before")
 		s.reboot()
@@ -141,7 +141,7 @@ func TestVirtualRouterDownAtReboot(t *testing.T) {
 }
 
 // A VR that is found in time has the word, and the time that it takes.
-func TestVirtualRouterInTime(t *testing.T) {
+func TestVirtualRouterFoundInTimeWins(t *testing.T) {
 	for name, tt := range map[string]struct {
 		fault vrtest.Fault
 		least time.Duration
@@ -168,7 +168,7 @@ func TestVirtualRouterInTime(t *testing.T) {
 }
 
 // A clone of the disk, on a machine whose VR is down, has nothing of the old one.
-func TestCloneWithoutVirtualRouter(t *testing.T) {
+func TestCloneWithoutVirtualRouterHasNoOldData(t *testing.T) {
 	start(t, connected, func(s *scenario) {
 		vr := s.router(0, "original")
 		s.reboot()
@@ -186,7 +186,7 @@ func TestCloneWithoutVirtualRouter(t *testing.T) {
 }
 
 // A clone that is known as another instance keeps nothing of the old one.
-func TestClone(t *testing.T) {
+func TestCloneKeepsNothingOfOldInstance(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
 		vr := s.router(0, "original")
 		s.reboot()
@@ -272,7 +272,7 @@ func (g *guest) back() {
 }
 
 // A VM whose first boot found no VR is set up without a reboot, once.
-func TestHeal(t *testing.T) {
+func TestHealSetsUpOnce(t *testing.T) {
 	for name, c := range map[string]lab.Config{"its own connection": connected, "our connection": {}} {
 		t.Run(name, func(t *testing.T) {
 			start(t, c, func(s *scenario) {
@@ -317,7 +317,7 @@ func TestHeal(t *testing.T) {
 }
 
 // The data is there, but cloud-init is not run again.
-func TestHealForTheNextBoot(t *testing.T) {
+func TestHealLeavesDataForNextBoot(t *testing.T) {
 	for name, set := range map[string]func(*guest){
 		"this disk has been an instance before": func(g *guest) { g.must(os.MkdirAll(instances+"/some-other", 0o755)) },
 		"heal=no in the configuration":          func(g *guest) { g.config = func(c *config.Config) { c.Heal = false } },
@@ -351,7 +351,7 @@ func TestHealForTheNextBoot(t *testing.T) {
 
 // A VM that becomes an instance in whatever way while the VR is waited for is not
 // set up. When it is, and the power fails in that moment, there is a copy.
-func TestHealMeanwhile(t *testing.T) {
+func TestHealStopsWhenSetUpMeanwhile(t *testing.T) {
 	start(t, connected, func(s *scenario) {
 		g := s.guest(sid)
 		g.serves(g.vr(0), 0)
@@ -381,7 +381,7 @@ func TestHealMeanwhile(t *testing.T) {
 }
 
 // What happens while it is waited for the VR does no harm.
-func TestHealWaits(t *testing.T) {
+func TestHealWaitsWithoutChangingNetwork(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
 		g := s.guest(sid)
 		g.serves(g.vr(0), 0)

@@ -85,7 +85,7 @@ func (s *scenario) fails(r refreshed, kind error, says string) {
 	}
 }
 
-func TestRefresh(t *testing.T) {
+func TestRefreshRenewsSeed(t *testing.T) {
 	start(t, connected, func(s *scenario) {
 		s.reboot()
 		vr := s.router(0, "web")
@@ -149,7 +149,7 @@ func TestRefresh(t *testing.T) {
 }
 
 // A refresh ends, whatever the virtual router does, and the seed stays.
-func TestRefreshWithoutVirtualRouter(t *testing.T) {
+func TestRefreshWithoutVirtualRouterKeepsSeed(t *testing.T) {
 	start(t, connected, func(s *scenario) {
 		s.reboot()
 		vr := s.router(0, "web")
@@ -172,7 +172,7 @@ func TestRefreshWithoutVirtualRouter(t *testing.T) {
 }
 
 // A boot without data is healed, and not refreshed.
-func TestRefreshWithoutData(t *testing.T) {
+func TestRefreshIsRefusedWithoutData(t *testing.T) {
 	start(t, connected, func(s *scenario) {
 		s.reboot()
 		s.config = func(c *config.Config) { c.Platform = config.PlatformNone }
@@ -209,7 +209,7 @@ func TestRefreshWithoutData(t *testing.T) {
 
 // Of several waits the status has the last one, and nothing of the devices that
 // nobody follows any more.
-func TestWaitStoppedAndStartedAgain(t *testing.T) {
+func TestStatusHasLastWaitOnly(t *testing.T) {
 	start(t, connected, func(s *scenario) {
 		s.reboot()
 		s.deadline = brief

@@ -18,7 +18,7 @@ import (
 
 // Where the virtual router is, and what it answers.
 
-func TestServerIDIsRouter(t *testing.T) {
+func TestDHCPServerThatIsRouterSeeds(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
 		s.serve(0, s.VRAddr(0), s.router(0, "web"))
 		o := s.seeded("web")
@@ -41,7 +41,7 @@ func TestServerIDIsRouter(t *testing.T) {
 	})
 }
 
-func TestSharedNetworkWithForeignRouter(t *testing.T) {
+func TestForeignRouterOnSharedNetworkIsIgnored(t *testing.T) {
 	c := lab.NIC{
 		ServerID: netip.MustParseAddr("10.1.1.5"), Router: netip.MustParseAddr("10.1.1.254"),
 		ExtraAddrs: []netip.Prefix{netip.MustParsePrefix("10.1.1.254/24")},
@@ -66,7 +66,7 @@ func TestForeignRouterIsNotTheVR(t *testing.T) {
 	})
 }
 
-func TestRedundantVirtualRouters(t *testing.T) {
+func TestRedundantVirtualRoutersSeed(t *testing.T) {
 	vip := netip.MustParseAddr("10.1.1.1")
 	c := lab.NIC{
 		ServerID: netip.MustParseAddr("10.1.1.2"), Router: vip,
@@ -128,7 +128,7 @@ func TestTwoNICsAlwaysTheDefaultOne(t *testing.T) {
 }
 
 // The default network's NIC appears a moment after the other one.
-func TestTwoNICsDefaultOneAppearsLater(t *testing.T) {
+func TestTwoNICsLateDefaultOneIsWaitedFor(t *testing.T) {
 	c := twoNICs(1)
 	start(t, c, func(s *scenario) {
 		s.serve(0, s.VRAddr(0), s.router(0, "eth0"))
@@ -149,7 +149,7 @@ func TestTwoNICsDefaultOneAppearsLater(t *testing.T) {
 
 // The default network's DHCP server is slower than the other network's by more
 // than any answer of a VR takes.
-func TestTwoNICsDefaultLeaseLate(t *testing.T) {
+func TestTwoNICsLateDefaultLeaseIsWaitedFor(t *testing.T) {
 	c := twoNICs(1)
 	c.NICs[1].OfferDelay = 1500 * time.Millisecond // the DISCOVER of 1 s, which we repeat at 3 s
 	start(t, c, func(s *scenario) {
@@ -159,21 +159,21 @@ func TestTwoNICsDefaultLeaseLate(t *testing.T) {
 	})
 }
 
-func TestVROnlyOnTheSecondNIC(t *testing.T) {
+func TestVROnSecondNICSeeds(t *testing.T) {
 	start(t, twoNICs(0), func(s *scenario) {
 		s.serve(1, s.VRAddr(1), s.router(1, "second"))
 		s.seeded("second")
 	})
 }
 
-func TestNoRouterOption(t *testing.T) {
+func TestLeaseWithoutRouterSeeds(t *testing.T) {
 	start(t, lab.Config{NICs: []lab.NIC{{NoRouter: true}}}, func(s *scenario) {
 		s.serve(0, s.VRAddr(0), s.router(0, "alone"))
 		s.seeded("alone")
 	})
 }
 
-func TestDataServerOnly(t *testing.T) {
+func TestDataServerOnlySeeds(t *testing.T) {
 	addr := netip.MustParseAddr("10.1.1.77")
 	c := lab.NIC{
 		ExtraAddrs:  []netip.Prefix{netip.PrefixFrom(addr, 24)},
@@ -188,7 +188,7 @@ func TestDataServerOnly(t *testing.T) {
 }
 
 // DNS servers that cannot be reached must not hold up what works without them.
-func TestDNSServersOffLink(t *testing.T) {
+func TestUnreachableDNSServersDoNotMatter(t *testing.T) {
 	c := lab.NIC{DNS: []netip.Addr{netip.MustParseAddr("192.0.2.53"), netip.MustParseAddr("198.51.100.53")}}
 	t.Run("VR present", func(t *testing.T) {
 		start(t, lab.Config{NICs: []lab.NIC{c}}, func(s *scenario) {
@@ -204,14 +204,14 @@ func TestDNSServersOffLink(t *testing.T) {
 	})
 }
 
-func TestVRTenSecondsLate(t *testing.T) {
+func TestVRTenSecondsLateSeeds(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
 		s.after(10*time.Second, func() error { s.serve(0, s.VRAddr(0), s.router(0, "late")); return nil })
 		s.seeded("late")
 	})
 }
 
-func TestVRAnswers404AtFirst(t *testing.T) {
+func TestVRThatAnswers404AtFirstSeeds(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
 		vr := s.router(0, "patience")
 		vr.SetFaults(vrtest.Fault{Match: vrtest.Path("/latest/meta-data/instance-id"), Status: 404, Times: 4})
@@ -229,7 +229,7 @@ func TestVRAnswers404AtFirst(t *testing.T) {
 	})
 }
 
-func TestStaleIndex(t *testing.T) {
+func TestStaleIndexKeyIsLeftOut(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
 		vr := vrtest.New()
 		vm := vrtest.Example(instance, s.ClientAddr(0))
@@ -245,7 +245,7 @@ func TestStaleIndex(t *testing.T) {
 	})
 }
 
-func TestNoVRAtAll(t *testing.T) {
+func TestNoVRFailsAtDeadline(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
 		s.deadline = brief
 		s.kept = []string{"eth0"} // a VM had better keep its network
