@@ -32,7 +32,7 @@ func TestLookIsBusyDuringARunOnly(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := look().Busy; got != want {
-				t.Errorf("%s: busy: %t", state, got)
+				t.Errorf("%s: got busy %t, want %t", state, got, want)
 			}
 		}
 	})

@@ -15,7 +15,7 @@ func TestDoctorInterruptedPrintsNoReport(t *testing.T) {
 		var stdout, stderr bytes.Buffer
 		status := run(ctx, args, &stdout, &stderr)
 		if status != exitUsage || stdout.Len() > 0 || !strings.HasPrefix(stderr.String(), "nm-cloud-seed: cannot examine the system: context canceled\n") {
-			t.Errorf("%q: exit status %d\n%s%s", args, status, stdout.String(), stderr.String())
+			t.Errorf("%q: got exit status %d, want %d, and no report:\n%s%s", args, status, exitUsage, stdout.String(), stderr.String())
 		}
 	}
 }

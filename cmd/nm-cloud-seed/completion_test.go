@@ -22,10 +22,10 @@ func TestDevicesIn(t *testing.T) {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	if got := devicesIn(dir + "/missing"); got != nil {
-		t.Errorf("%q", got)
+		t.Errorf("got %q for a directory that is missing, want none", got)
 	}
 	given, _ := completeDevices(nil, devicesIn("/sys/class/net"), "")
 	if len(given) != 0 {
-		t.Errorf("each is given, and %q is offered", given)
+		t.Errorf("got the offers %q where each is given, want none", given)
 	}
 }

@@ -162,13 +162,13 @@ func TestGeneratorNeverFails(t *testing.T) {
 	var kmsg strings.Builder
 	generator(nil, &kmsg)
 	if want := "<3>nm-cloud-seed-generator: cannot generate units: want three directories, not 0"; !strings.HasPrefix(kmsg.String(), want) {
-		t.Errorf("said %q, want %q", kmsg.String(), want)
+		t.Errorf("got %q, want %q", kmsg.String(), want)
 	}
 	kmsg.Reset()
 	t.Setenv("SYSTEMD_IN_INITRD", "1")
 	generator([]string{"/nowhere", "/nowhere", "/nowhere"}, &kmsg)
 	if kmsg.Len() > 0 {
-		t.Errorf("said %q in an initrd", kmsg.String())
+		t.Errorf("got %q in an initrd, want nothing", kmsg.String())
 	}
 }
 
@@ -176,13 +176,13 @@ func TestKmsgLineIsShortAndOne(t *testing.T) {
 	var kmsg strings.Builder
 	sayTo(&kmsg)(4, strings.Repeat("ä\n", 1000))
 	if line := kmsg.String(); len(line) > 976 || strings.Count(line, "\n") != 1 || !strings.HasPrefix(line, "<4>nm-cloud-seed-generator: ä ä") {
-		t.Errorf("%d bytes: %q", len(line), line)
+		t.Errorf("got %d bytes: %q, want one line of 976 at most", len(line), line)
 	}
 }
 
 // The configuration's words are the package's.
 func TestOrderingWordsAgree(t *testing.T) {
 	if systemd.Late != "late" || systemd.Early != "early" {
-		t.Error("config.Ordering and systemd.Ordering differ")
+		t.Errorf("got %q and %q, want the words of the configuration: late and early", systemd.Late, systemd.Early)
 	}
 }

@@ -58,14 +58,14 @@ func TestJournalHasDeviceAndServer(t *testing.T) {
 			}
 			text := string(entry[:n])
 			if strings.Contains(text, "SECRET") {
-				t.Errorf("a secret is in the journal: %q", text)
+				t.Errorf("got %q in the journal, want it without secrets", text)
 			}
 			if !strings.Contains(text, "MESSAGE=eth0: seeded instance") {
 				continue
 			}
 			for _, field := range []string{"PRIORITY=6\n", "SYSLOG_IDENTIFIER=nm-cloud-seed\n", "NM_CLOUD_SEED_DEVICE=eth0\n", "NM_CLOUD_SEED_SERVER=10.1.1.1\n"} {
 				if !strings.Contains(text, field) {
-					t.Errorf("no %q in %q", field, text)
+					t.Errorf("got %q in the journal, want %q in it", text, field)
 				}
 			}
 			break
@@ -75,7 +75,7 @@ func TestJournalHasDeviceAndServer(t *testing.T) {
 			t.Error(err)
 		}
 		if said, err := os.ReadFile("/run/stderr"); err != nil || len(said) > 0 {
-			t.Errorf("stderr has %q as well, %v", said, err)
+			t.Errorf("got %q, %v on stderr, want nothing", said, err)
 		}
 	})
 }

@@ -13,7 +13,7 @@ func TestJournalEntry(t *testing.T) {
 	e.Message = "cannot ask"
 	message, fields := journalEntry(e)
 	if message != "eth0: cannot ask: no carrier" {
-		t.Errorf("message %q", message)
+		t.Errorf("got message %q, want %q", message, "eth0: cannot ask: no carrier")
 	}
 	want := map[string]string{
 		"SYSLOG_IDENTIFIER":    "nm-cloud-seed",
@@ -21,6 +21,6 @@ func TestJournalEntry(t *testing.T) {
 		"NM_CLOUD_SEED_ERROR":  "no carrier",
 	}
 	if diff := cmp.Diff(want, fields); diff != "" {
-		t.Error(diff)
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }

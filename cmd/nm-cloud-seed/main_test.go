@@ -15,7 +15,7 @@ func TestErrorsAreCleanedLines(t *testing.T) {
 	} {
 		var said strings.Builder
 		if status := run(t.Context(), strings.Split(c.args, " "), io.Discard, &said); status != exitUsage || !strings.HasPrefix(said.String(), c.want) {
-			t.Errorf("exit status %d: %q", status, said.String())
+			t.Errorf("got exit status %d, %q, want %d, %q", status, said.String(), exitUsage, c.want)
 		}
 	}
 }

@@ -36,12 +36,12 @@ func TestMessagesQuoted(t *testing.T) {
 		for _, m := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(cell, -1) {
 			quoted++
 			if part, ok := said(texts, m[1]); !ok {
-				t.Errorf("nobody says %q: %q is in no text of the source", m[1], part)
+				t.Errorf("got no text of the source with %q, want one, as %q is quoted", part, m[1])
 			}
 		}
 	}
 	if quoted < 100 {
-		t.Errorf("only %d messages were found", quoted)
+		t.Errorf("got %d messages, want 100 or more", quoted)
 	}
 }
 

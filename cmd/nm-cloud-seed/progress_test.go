@@ -17,11 +17,11 @@ func TestProgressKeepsToItsLine(t *testing.T) {
 			p := &progress{w: &b, width: width, start: time.Now().Add(-2 * time.Minute)}
 			p.report(daemon.Progress{Text: text})
 			if !strings.Contains(b.String(), "\r2 min 00 s  ") && width > 12 { // as in the status
-				t.Errorf("%d columns: %q", width, b.String())
+				t.Errorf("%d columns: got %q, want 2 min 00 s at the start of the line", width, b.String())
 			}
 			for part := range strings.SplitSeq(b.String(), "\r") {
 				if cells(part) > max(width-1, 1) || strings.ContainsAny(part, "\x1b\n\u202e") {
-					t.Errorf("%d columns: %q", width, part)
+					t.Errorf("%d columns: got %q, want one line that fits", width, part)
 				}
 			}
 		}

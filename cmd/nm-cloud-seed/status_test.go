@@ -183,11 +183,11 @@ func TestStatusKeepsHostileTextInOrder(t *testing.T) {
 			v.width = width
 			lines := v.status(s, age, false)
 			if len(lines) > 3000 {
-				t.Errorf("%d lines", len(lines))
+				t.Errorf("got %d lines, want 3000 at most", len(lines))
 			}
 			for _, line := range lines {
 				if cells(line) > width || strings.ContainsAny(line, "\x1b\r\n\u202e\u200b") {
-					t.Fatalf("a line of %d columns: %q", cells(line), line)
+					t.Fatalf("got a line of %d columns, want %d at most, without control characters: %q", cells(line), width, line)
 				}
 			}
 		}
@@ -208,7 +208,7 @@ func FuzzStatus(f *testing.F) {
 		}
 		for _, line := range flat.status(s, time.Duration(age), false) {
 			if cells(line) > flat.width || strings.ContainsAny(line, "\x1b\r\n") {
-				t.Fatalf("%q", line)
+				t.Fatalf("got the line %q, want %d columns at most, without control characters", line, flat.width)
 			}
 		}
 	})
@@ -232,7 +232,7 @@ func TestBar(t *testing.T) {
 	} {
 		before, blocks := screen{blocks: c.blocks}.blocksOf(c.from, c.to, c.total, 10)
 		if got := strings.Repeat(" ", before) + blocks; got != c.want {
-			t.Errorf("%d to %d of %d: %q, want %q", c.from, c.to, c.total, got, c.want)
+			t.Errorf("%d to %d of %d: got %q, want %q", c.from, c.to, c.total, got, c.want)
 		}
 	}
 }
@@ -244,7 +244,7 @@ func TestScale(t *testing.T) {
 		40 * time.Second: 50 * time.Second, math.MaxInt64: math.MaxInt64,
 	} {
 		if got := scale(total); got != want {
-			t.Errorf("%v: %v, want %v", total, got, want)
+			t.Errorf("%v: got %v, want %v", total, got, want)
 		}
 	}
 }
@@ -267,7 +267,7 @@ func TestBlocksFor(t *testing.T) {
 			return ""
 		})
 		if !slices.Equal(got, c.want) {
-			t.Errorf("%q: %q, want %q", c.env, got, c.want)
+			t.Errorf("%q: got %q, want %q", c.env, got, c.want)
 		}
 	}
 }
@@ -298,7 +298,7 @@ func TestVerdictIsExitStatus(t *testing.T) {
 		var e exit
 		errors.As(verdict(daemon.State{Phase: phase}), &e)
 		if e.code != want {
-			t.Errorf("%q: %d, want %d", phase, e.code, want)
+			t.Errorf("%q: got %d, want %d", phase, e.code, want)
 		}
 	}
 }

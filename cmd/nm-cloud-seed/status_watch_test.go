@@ -116,7 +116,7 @@ func TestPaintReplacesThePictureBefore(t *testing.T) {
 					t.Fatal(err)
 				}
 				if f.col != 0 {
-					t.Errorf("%s, %d rows: the cursor is in column %d", name, height, f.col)
+					t.Errorf("%s, %d rows: got the cursor in column %d, want 0", name, height, f.col)
 				}
 			}
 			if diff := cmp.Diff(before+strings.Join(c.want, "\n"), f.String()); diff != "" {
@@ -137,7 +137,7 @@ func TestPaintSkipsWhatIsShown(t *testing.T) {
 		}
 	}
 	if f.writes != 2 || f.String() != "a\nb" {
-		t.Errorf("%d times: %q", f.writes, f)
+		t.Errorf("got %q after %d writes, want %q after 2", f, f.writes, "a\nb")
 	}
 }
 
@@ -158,6 +158,6 @@ func TestPaintAfterResizeStartsBelow(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff("of 79\nof 60", f.String()); diff != "" || f.col != 0 {
-		t.Errorf("column %d: -want +got:\n%s", f.col, diff)
+		t.Errorf("got column %d, want 0: -want +got:\n%s", f.col, diff)
 	}
 }

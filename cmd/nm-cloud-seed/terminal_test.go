@@ -76,7 +76,7 @@ func TestProgressIsLiveOnCapableTerminals(t *testing.T) {
 			}
 		}
 		if got := columns(w); got != c.columns {
-			t.Errorf("TERM=%s, a terminal: %t: %d columns", c.term, c.terminal, got)
+			t.Errorf("TERM=%s, a terminal: %t: got %d columns, want %d", c.term, c.terminal, got, c.columns)
 		}
 		p := newProgress(w)
 		p.report(daemon.Progress{Step: "lease", Text: "looking for the virtual router"})
@@ -85,7 +85,7 @@ func TestProgressIsLiveOnCapableTerminals(t *testing.T) {
 		said, _ := io.ReadAll(r) // of a terminal, EIO is its end
 		text := string(said)
 		if strings.Contains(text, "looking") != c.live || !strings.Contains(text, "  lease") {
-			t.Errorf("TERM=%s, a terminal: %t: %q", c.term, c.terminal, text)
+			t.Errorf("TERM=%s, a terminal: %t: got %q, want a live line: %t, and the step", c.term, c.terminal, text, c.live)
 		}
 	}
 }
@@ -103,7 +103,7 @@ func TestTerminalSize(t *testing.T) {
 		}
 		width, height := terminalSize(tty)
 		if s := newScreen(tty); width != c.wantWidth || height != c.wantHeight || s.width != c.layout || s.height != c.wantHeight {
-			t.Errorf("%+v: %d, %d, a layout for %d, %d", c, width, height, s.width, s.height)
+			t.Errorf("%+v: got %d, %d, a layout for %d, %d", c, width, height, s.width, s.height)
 		}
 	}
 }
@@ -153,9 +153,9 @@ func (o *onTerminal) wait(t *testing.T, pattern string, number int) {
 		}
 		select {
 		case <-o.closed:
-			t.Fatalf("it has gone without %q: %q", pattern, o.said())
+			t.Fatalf("got the end and %q, want %q before", o.said(), pattern)
 		case <-t.Context().Done():
-			t.Fatalf("no %q: %q", pattern, o.said())
+			t.Fatalf("got %q, want %q", o.said(), pattern)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
@@ -182,7 +182,7 @@ func TestWatchFollowsTheServiceOnTerminal(t *testing.T) {
 	lab.Run(t, lab.Config{}, func(l *lab.Lab) {
 		never := startOnTerminal(t, "nm-cloud-seed", "status", "--watch")
 		if status, text := never.end(t), never.said(); status != exitUnknown || !strings.HasPrefix(text, "nm-cloud-seed: the service has not run") {
-			t.Errorf("exit status %d: %q", status, text)
+			t.Errorf("got exit status %d, %q, want %d, as the service has not run", status, text, exitUnknown)
 		}
 		if err := os.WriteFile("/etc/nm-cloud-seed.conf", []byte("[main]\nplatform=cloudstack\n"), 0o644); err != nil {
 			t.Fatal(err)
@@ -201,10 +201,10 @@ func TestWatchFollowsTheServiceOnTerminal(t *testing.T) {
 			t.Fatal(err)
 		}
 		if status := early.end(t); status != exitRunning {
-			t.Errorf("exit status %d", status)
+			t.Errorf("got exit status %d, want %d", status, exitRunning)
 		}
 		if text := early.said(); !strings.HasSuffix(text, "\x1b[J^C\r\x1b[K") || strings.Contains(text, "\x1b[2J") || strings.Contains(text, "\x1b[H") {
-			t.Errorf("%q", text)
+			t.Errorf("got %q, want an empty line without ^C at the end, and no cleared screen", text)
 		}
 
 		if err := serveVR(t, l); err != nil {
@@ -218,19 +218,19 @@ func TestWatchFollowsTheServiceOnTerminal(t *testing.T) {
 			t.Error(err)
 		}
 		if status := late.end(t); status != 0 {
-			t.Errorf("exit status %d", status)
+			t.Errorf("got exit status %d, want 0", status)
 		}
 		text := late.said()
 		last := text[strings.LastIndex(text, "state "):]
 		if !regexp.MustCompile(`(?s)ready.*\nstep +took +at.*\nNetworkManager .*\nvirtual router .*[▏▎▍▌▋▊▉█].*\x1b\[J$`).MatchString(last) {
-			t.Errorf("%q", last)
+			t.Errorf("got %q, want the steps with their bars", last)
 		}
 		screen := &fakeTerminal{width: 80, height: 24}
 		if _, err := screen.Write([]byte(strings.ReplaceAll(regexp.MustCompile(`\x1b\[\d*m`).ReplaceAllString(text, ""), "\r\n", "\n"))); err != nil {
 			t.Fatal(err)
 		}
 		if n := strings.Count(screen.String(), "started "); n != 1 {
-			t.Errorf("the terminal has the state %d times:\n%s", n, screen)
+			t.Errorf("got the state %d times on the terminal, want it once:\n%s", n, screen)
 		}
 	})
 }

@@ -76,7 +76,7 @@ func shows(t *testing.T, all string, want ...string) {
 	for _, text := range want {
 		var found bool
 		if _, rest, found = strings.Cut(rest, text); !found {
-			t.Errorf("it does not show %q:\n%s", text, all)
+			t.Errorf("got no %q, want it here:\n%s", text, all)
 		}
 	}
 }
@@ -95,7 +95,7 @@ func TestWatchShowsRefreshToItsEnd(t *testing.T) {
 			func() { refresh("fetching the metadata", "") },
 			func() { refresh("nothing has changed", `, "ended": "2026-01-01T00:00:02Z"`) })
 		if status != 0 {
-			t.Errorf("exit status %d", status)
+			t.Errorf("got exit status %d, want 0", status)
 		}
 		shows(t, all, "refreshing      asking", "refreshing      fetching the metadata", "nothing has changed")
 	})
@@ -130,7 +130,7 @@ func TestWatchWaitsForHealing(t *testing.T) {
 				state("there is some now", "")
 			})
 		if status != exitFailed {
-			t.Errorf("exit status %d", status)
+			t.Errorf("got exit status %d, want %d", status, exitFailed)
 		}
 		shows(t, all, "healing         starts when cloud-init is done", "healing         looking", "there is some now")
 

@@ -17,11 +17,11 @@ func TestNICDefaults(t *testing.T) {
 	}
 	if n.Net != netip.MustParsePrefix("10.1.3.0/24") || n.client() != netip.MustParseAddr("10.1.3.100") ||
 		n.ServerID != netip.MustParseAddr("10.1.3.1") || n.HostRecords["data-server"] != n.ServerID {
-		t.Errorf("the defaults of eth2 are %+v", n)
+		t.Errorf("got the defaults %+v of eth2, want 10.1.3.0/24 with the router .1 and the VM .100", n)
 	}
 	n, err = NIC{Net: netip.MustParsePrefix("172.16.5.9/16")}.fill(0)
 	if err != nil || n.ServerID != netip.MustParseAddr("172.16.0.1") {
-		t.Errorf("a network of one's own: %+v, %v", n, err)
+		t.Errorf("got %+v, %v for 172.16.5.9/16, want the server 172.16.0.1", n, err)
 	}
 	for name, bad := range map[string]NIC{
 		"too small":  {Net: netip.MustParsePrefix("10.0.0.0/25")},
@@ -30,7 +30,7 @@ func TestNICDefaults(t *testing.T) {
 		"other side": {ServerID: netip.MustParseAddr("10.9.9.1")},
 	} {
 		if _, err := bad.fill(0); err == nil {
-			t.Errorf("%s: no error", name)
+			t.Errorf("%s: got no error, want one", name)
 		}
 	}
 }
@@ -69,11 +69,11 @@ func TestDnsmasqArgs(t *testing.T) {
 		args := dnsmasqArgs(1, n)
 		for _, want := range c.want {
 			if !slices.Contains(args, want) {
-				t.Errorf("%s: %s is missing in %q", name, want, args)
+				t.Errorf("%s: got the arguments %q, want %s among them", name, args, want)
 			}
 		}
 		if slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, c.without) }) {
-			t.Errorf("%s: %s is in %q", name, c.without, args)
+			t.Errorf("%s: got the arguments %q, want none that begins with %s", name, args, c.without)
 		}
 	}
 }
@@ -81,14 +81,14 @@ func TestDnsmasqArgs(t *testing.T) {
 func TestFindNamesPackage(t *testing.T) {
 	t.Parallel()
 	if p, err := find("sh", searchPath()); err != nil || !strings.HasSuffix(p, "/sh") {
-		t.Errorf("sh: %q, %v", p, err)
+		t.Errorf("got %q, %v, want a path of sh", p, err)
 	}
 	for name, want := range map[string]string{
 		"NetworkManager": "network-manager", "dnsmasq": "dnsmasq-base", "dbus-daemon": "dbus-daemon", "ip": "iproute2",
 		"no-such-program": "cannot find no-such-program in",
 	} {
 		if _, err := find(name, []string{t.TempDir()}); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want %s", name, err, want)
+			t.Errorf("%s: got error %v, want %s", name, err, want)
 		}
 	}
 }

@@ -102,7 +102,7 @@ func startUntilUp(t *testing.T, cmd *exec.Cmd) {
 			return
 		}
 	}
-	t.Fatal("no lab")
+	t.Fatal("got the end of the output, want LAB IS UP before")
 }
 
 // A test binary that dies takes its lab along, however it dies: by SIGKILL, by
@@ -144,11 +144,11 @@ func TestLabDiesWithTestBinary(t *testing.T) {
 				}
 			}
 			if !programs["NetworkManager"] || !programs["dnsmasq"] || !programs["dbus-daemon"] || first == 0 {
-				t.Fatalf("the lab's processes are %v", all)
+				t.Fatalf("got the processes %v, want NetworkManager, dnsmasq, dbus-daemon and the first process", all)
 			}
 			ns := nsOf(first, "pid")
 			if n := len(inNamespace(t, ns)); n < 4 || ns == nsOf(os.Getpid(), "pid") {
-				t.Fatalf("the lab's pid namespace %s has %d processes", ns, n)
+				t.Fatalf("got %d processes in the pid namespace %s, want 4 or more, and not in the test's own one", n, ns)
 			}
 
 			begin := time.Now()
@@ -158,10 +158,10 @@ func TestLabDiesWithTestBinary(t *testing.T) {
 			})
 			t.Logf("all gone after %v", time.Since(begin).Round(time.Millisecond))
 			if err := cmd.Wait(); err == nil {
-				t.Error("the test binary ended well")
+				t.Error("got success as the end of the test binary, want a failure")
 			}
 			if left := processesOf(t, value); len(left) > 0 {
-				t.Errorf("left behind: %v", left)
+				t.Errorf("got these processes left: %v, want none", left)
 			}
 		})
 	}
@@ -193,11 +193,11 @@ func TestLifelineEndsLab(t *testing.T) {
 	cmd := again(t, value)
 	startUntilUp(t, cmd)
 	if all := processesOf(t, value); len(all) != 2 {
-		t.Fatalf("the processes are %v", all)
+		t.Fatalf("got the processes %v, want 2", all)
 	}
 	send(t, cmd.Process.Pid, syscall.SIGKILL)
 	if err := cmd.Wait(); err == nil {
-		t.Error("the test binary ended well")
+		t.Error("got success as the end of the test binary, want a failure")
 	}
 	t.Cleanup(func() { // if the lifeline is broken
 		for pid := range processesOf(t, value) {
@@ -298,7 +298,7 @@ func TestRunPassesVerdictOn(t *testing.T) {
 			}
 			for _, want := range c.want {
 				if !bytes.Contains(out, []byte(want)) {
-					t.Errorf("%q is missing", want)
+					t.Errorf("got an output without %q, want it there", want)
 				}
 			}
 			if t.Failed() {
@@ -334,7 +334,7 @@ func TestLabsRunSideBySide(t *testing.T) {
 					return !errors.Is(err, fs.ErrNotExist)
 				})
 				if got := ask(t, "10.1.1.1:80"); got != text {
-					t.Errorf("the router answers %q, want %q", got, text)
+					t.Errorf("got the answer %q of the router, want %q", got, text)
 				}
 			})
 		})
@@ -345,7 +345,7 @@ func TestLabsRunSideBySide(t *testing.T) {
 func TestEnterRunsProgramInLab(t *testing.T) {
 	if os.Getenv(caseEnv) == "enter" {
 		if !Inside() {
-			t.Fatal("not inside")
+			t.Fatal("got Inside() = false, want true")
 		}
 		l, err := New(t.TempDir(), Config{})
 		if err != nil {
@@ -359,12 +359,12 @@ func TestEnterRunsProgramInLab(t *testing.T) {
 		return
 	}
 	if _, err := New(t.TempDir(), Config{}); err == nil || !strings.Contains(err.Error(), "see Enter") {
-		t.Fatalf("New outside: %v", err)
+		t.Fatalf("got error %v of New outside of a lab, want one that says: see Enter", err)
 	}
 	t.Setenv(caseEnv, "enter")
 	var out bytes.Buffer
 	err := Enter(t.Context(), []string{"-test.run=^TestEnterRunsProgramInLab$"}, nil, &out, &out)
 	if err != nil || !strings.Contains(out.String(), "NetworkManager is running, <nil>") {
-		t.Errorf("Enter: %v\n%s", err, out.String())
+		t.Errorf("got error %v of Enter and this output, want a NetworkManager that runs:\n%s", err, out.String())
 	}
 }

@@ -126,7 +126,7 @@ func TestLabGivesALease(t *testing.T) {
 			t.Errorf("ClientAddr(0) = %v, want %v", got, want)
 		}
 		if !strings.Contains(l.DHCPLog(0), "DHCPACK(vr0) 10.1.1.100 "+l.MAC(0)) || !strings.Contains(l.NMLog(), "new lease") {
-			t.Error("the logs do not have the lease")
+			t.Errorf("got logs without the lease, want it in both:\n%s\n%s", l.DHCPLog(0), l.NMLog())
 		}
 	})
 }
@@ -200,7 +200,7 @@ func TestEachNetworkHasItsOwnRouter(t *testing.T) {
 			}
 		}
 		if got := ask(t, "10.1.1.2:8080"); !strings.Contains(got, "connection refused") {
-			t.Errorf("a port without a listener answers %q", got)
+			t.Errorf("got %q from a port without a listener, want connection refused", got)
 		}
 	})
 }
@@ -233,7 +233,7 @@ func TestRouterAnswersDNS(t *testing.T) {
 			}
 		}
 		if got := ask(t, "10.1.3.1:53"); !strings.Contains(got, "connection refused") {
-			t.Errorf("a DNS server that is off answers %q", got)
+			t.Errorf("got %q from a DNS server that is off, want connection refused", got)
 		}
 	})
 }
@@ -251,7 +251,7 @@ func TestLateDHCPServerIsFound(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := l.StartDHCP(0); err == nil {
-			t.Error("a second dnsmasq started")
+			t.Error("got a second dnsmasq, want an error")
 		}
 		if err := <-done; err != nil { // NetworkManager asks again after 2.7 s
 			t.Fatal(err)
@@ -325,7 +325,7 @@ func TestCarrierGoesAndComes(t *testing.T) {
 		wantState(t, l, "eth0", "connected")
 		serve(t, l, 0, "10.1.1.1:80", "hello")
 		if got := ask(t, "10.1.1.1:80"); got != "hello" {
-			t.Errorf("with a carrier: %q", got)
+			t.Errorf("got the answer %q, want hello", got)
 		}
 		if err := l.SetCarrier(0, false); err != nil {
 			t.Fatal(err)
@@ -358,7 +358,7 @@ func TestNetworkManagerManagesWhatItIsTold(t *testing.T) {
 			}
 		}
 		if got := nmcli(t, l, "-g", "IP4.ADDRESS", "device", "show", "eth0"); got != "10.1.1.7/24" {
-			t.Errorf("the profile gave eth0 %q", got)
+			t.Errorf("got the address %q of eth0, want 10.1.1.7/24 of the profile", got)
 		}
 		begin := time.Now()
 		if err := l.AddNIC(2); err != nil {
@@ -368,7 +368,7 @@ func TestNetworkManagerManagesWhatItIsTold(t *testing.T) {
 		t.Logf("eth2 connected after %v", time.Since(begin).Round(time.Millisecond))
 		check(t, leaseOf(t, l, "eth2"), map[string]string{"ip_address": "10.1.3.100"})
 		if err := l.AddNIC(2); err == nil {
-			t.Error("eth2 was added twice")
+			t.Error("got a second eth2, want an error")
 		}
 	})
 }
@@ -377,21 +377,21 @@ func TestNetworkManagerRestarts(t *testing.T) {
 	t.Parallel()
 	Run(t, Config{NoNM: true}, func(l *Lab) {
 		if _, err := l.Nmcli(t.Context(), "device"); err == nil {
-			t.Fatal("nmcli finds a NetworkManager that was not started")
+			t.Fatal("got an answer of a NetworkManager that was not started, want an error of nmcli")
 		}
 		for i, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
 			if err := l.StartNetworkManager(); err != nil {
 				t.Fatal(err)
 			}
 			if err := l.StartNetworkManager(); err == nil {
-				t.Error("a second NetworkManager started")
+				t.Error("got a second NetworkManager, want an error")
 			}
 			if i == 0 {
 				if _, err := activate(t, l, 0); err != nil {
 					t.Fatal(err)
 				}
 			} else if got := nmcli(t, l, "-g", "NAME", "connection"); !strings.Contains(got, "eth0") {
-				t.Errorf("after a restart the profiles are %q", got)
+				t.Errorf("got the profiles %q after a restart, want eth0 among them", got)
 			}
 			if err := l.StopNetworkManager(sig); err != nil {
 				t.Fatal(err)
@@ -428,11 +428,11 @@ func TestLabIsIsolatedFromHost(t *testing.T) {
 		}
 		for _, name := range []string{"/etc/passwd", "/etc/group", "/etc/apt", "/etc/os-release"} {
 			if _, err := os.Stat(name); err != nil {
-				t.Errorf("missing of the host: %v", err)
+				t.Errorf("got %v, want the host's file", err)
 			}
 		}
 		if err := os.WriteFile("/etc/default/nm-cloud-seed-lab", nil, 0o600); err == nil {
-			t.Error("the host's /etc/default can be written")
+			t.Error("got a file in the host's /etc/default, want an error")
 		}
 		cmd := l.Command(t.Context(), "sh", "-c", `echo "$DBUS_SYSTEM_BUS_ADDRESS $NM_CLOUD_SEED_LAB $(readlink /proc/self/ns/net)"`)
 		got, err := output(cmd)
@@ -442,7 +442,7 @@ func TestLabIsIsolatedFromHost(t *testing.T) {
 		}
 		got, err = output(l.RouterCommand(t.Context(), 0, "ip", "-o", "link", "show", "vr0"))
 		if err != nil || !strings.HasPrefix(got, "1000: vr0@") || !strings.Contains(got, routerMAC(0)) {
-			t.Errorf("the router's link is %q, %v", got, err)
+			t.Errorf("got the link %q, %v of the router, want 1000: vr0 with %s", got, err, routerMAC(0))
 		}
 	})
 	if !Inside() {
@@ -451,7 +451,7 @@ func TestLabIsIsolatedFromHost(t *testing.T) {
 		}
 		for _, name := range []string{"/run/nm-cloud-seed", "/var/lib/nm-cloud-seed", "/etc/nm-cloud-seed.conf", "/run/lab"} {
 			if _, err := os.Stat(name); err == nil {
-				t.Errorf("%s is on the host", name)
+				t.Errorf("got %s on the host, want it in the lab only", name)
 			}
 		}
 	}

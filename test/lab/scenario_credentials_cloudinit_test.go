@@ -116,7 +116,7 @@ func (g *guest) boot(b boot) *booted {
 		r.dropIn = read(dropInLink)
 		g.noSecret("")
 		c.run()
-		g.eventually(time.Minute, "the service is done", func() bool {
+		g.eventually("the service is done", func() bool {
 			state, err := daemon.ReadState("")
 			return b.cut != "" && (b.cut != whenTelling || g.told() > 0) || err == nil && state.Ended != nil
 		})
@@ -124,7 +124,7 @@ func (g *guest) boot(b boot) *booted {
 	r.outcome = g.run()
 	g.holding = nil
 	if r.err != nil || !slices.Contains(r.notified, "READY=1") {
-		g.Fatalf("the run failed: %v, %q", r.err, r.notified)
+		g.Fatalf("got error %v and the notifications %q, want READY=1", r.err, r.notified)
 	}
 	g.noSecret(r.log + strings.Join(r.notified, "\n"))
 	r.ran = strings.Join(c.ran, " ")
@@ -137,7 +137,7 @@ func (g *guest) boot(b boot) *booted {
 		return r
 	}
 	if left := read(dropInFile); left != "" {
-		g.Errorf("what was handed over is still there: %q", left)
+		g.Errorf("got %q after the boot, want nothing of what was handed over", left)
 	}
 	if found && b.fails != "ssh" { // as nm-cloud-seed-ssh-keys.service does
 		g.must(credentials.Store{Dir: credentials.DefaultDir}.RecordKeys(job.Instance, job.Keys, nil))
@@ -303,7 +303,7 @@ func (g *guest) noSecret(text string) {
 			}
 			mine := strings.HasPrefix(path, credentials.DefaultDir) || strings.HasPrefix(path, daemon.RunDir+"/private")
 			if open := info.Mode().Perm() & 0o077; mine && open != 0 {
-				g.Errorf("%s: mode %v", path, info.Mode())
+				g.Errorf("got mode %v of %s, want one for root alone", info.Mode(), path)
 			}
 			if !info.Mode().IsRegular() {
 				return nil

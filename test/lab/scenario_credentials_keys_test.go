@@ -56,7 +56,7 @@ func (g *guest) changed(b boot, now, remove string) *booted {
 	g.Helper()
 	r := g.boot(b)
 	if !strings.HasSuffix(r.dropIn, "\n"+onlyKeys) || strings.Contains(r.dropIn, "password") {
-		g.Errorf("handed over: %q", r.dropIn)
+		g.Errorf("got %q handed over, want keys only, with %q", r.dropIn, onlyKeys)
 	}
 	want := &credentials.Job{Instance: instance, User: "debian", Remove: keys(remove), Keys: keys(now)}
 	if diff := cmp.Diff(want, r.job); diff != "" {
@@ -75,7 +75,7 @@ func (g *guest) onRecord(names string) {
 	}
 }
 
-func TestCredentialsSSHKeys(t *testing.T) {
+func TestCredentialsChangedSSHKeysAreHandedOver(t *testing.T) {
 	start(t, connected, func(s *scenario) {
 		g := s.guest(bookworm)
 		vr := g.vr(0)
@@ -104,7 +104,7 @@ func TestCredentialsSSHKeys(t *testing.T) {
 		r := g.gets(first)
 		g.ran(r, "ssh set_passwords")
 		if !strings.Contains(r.dropIn, onlyKeys) || r.job == nil {
-			s.Errorf("no keys were handed over, but %q, %+v", r.dropIn, r.job)
+			s.Errorf("got %q, %+v handed over, want keys too", r.dropIn, r.job)
 		}
 		g.onRecord("e")
 	})
@@ -112,7 +112,7 @@ func TestCredentialsSSHKeys(t *testing.T) {
 
 // New keys that may not have been applied are handed over anew, without new host
 // keys, even if cloud-init's mark that ssh has run is gone.
-func TestCredentialsSSHKeysPowerCut(t *testing.T) {
+func TestCredentialsSSHKeysSurvivePowerCut(t *testing.T) {
 	start(t, connected, func(s *scenario) {
 		g := s.guest(sid)
 		vr := g.vr(0)
@@ -141,7 +141,7 @@ func TestCredentialsSSHKeysPowerCut(t *testing.T) {
 
 // Where it is not known what cloud-init has applied, no key is removed: the package
 // is new on this VM, or the keys of the first boot were not applied for certain.
-func TestCredentialsSSHKeysUnknown(t *testing.T) {
+func TestCredentialsUnknownSSHKeysAreKept(t *testing.T) {
 	for name, b := range map[string]boot{
 		"new package": {}, "ssh failed": {fails: "ssh"}, "cut": {cut: "ssh"},
 	} {
@@ -154,12 +154,12 @@ func TestCredentialsSSHKeysUnknown(t *testing.T) {
 				if b == (boot{}) {
 					s.must(os.RemoveAll(credentials.DefaultDir))
 				} else if text := read(records["ssh"]); text != "" {
-					s.Errorf("on record: %s", text)
+					s.Errorf("got %s on record, want nothing", text)
 				}
 				g.serves(vr, 0, publicKeys("b"))
 				g.changed(boot{cut: atReady}, "b", "")
 				if r := g.changed(boot{}, "b", ""); !strings.HasPrefix(r.ran, "ssh") {
-					s.Errorf("cloud-init ran %q", r.ran)
+					s.Errorf("got the modules %q, want ssh first", r.ran)
 				}
 				g.onRecord("b")
 			})
@@ -168,7 +168,7 @@ func TestCredentialsSSHKeysUnknown(t *testing.T) {
 }
 
 // ssh-keys=no: changed keys change nothing.
-func TestCredentialsSSHKeysOff(t *testing.T) {
+func TestCredentialsSSHKeysOffChangesNothing(t *testing.T) {
 	start(t, connected, func(s *scenario) {
 		g := s.guest(sid)
 		vr := g.vr(0)

@@ -3,6 +3,7 @@
 package lab_test
 
 import (
+	"cmp"
 	"net/netip"
 	"strings"
 	"testing"
@@ -14,9 +15,9 @@ import (
 
 // Where no password is applied.
 
-// Where there is no password to be had, the boot waits for at most limit longer
-// than otherwise.
-func TestCredentialsNoPassword(t *testing.T) {
+// Where there is no password to be had, the boot goes on without one. How long it
+// waits is tested in datasource/cloudstack.
+func TestCredentialsBootWithoutPassword(t *testing.T) {
 	page := []byte("<html><body>Login " + secret + "</body></html>\n")
 	const once = "send_my_password"
 	for _, tt := range []struct {
@@ -25,23 +26,22 @@ func TestCredentialsNoPassword(t *testing.T) {
 		old      bool
 		fault    vrtest.Fault
 		says     string
-		limit    time.Duration
 		heard    string // "": more than once
 	}{
-		{name: "none", says: "no password is waiting", limit: time.Second, heard: once},
-		{name: "none at an old server", old: true, says: "the password server's answer is empty", limit: time.Second, heard: once},
-		{name: "bad_request", fault: vrtest.Fault{Body: []byte("bad_request")}, says: "did not understand the request", limit: time.Second, heard: once},
-		{name: "a page", fault: vrtest.Fault{Body: page, ContentType: "text/html"}, says: "is a page, not a password", limit: time.Second, heard: once},
-		{name: "404", fault: vrtest.Fault{Status: 404}, says: "404 Not Found", limit: time.Second, heard: once},
-		{name: "a redirect", fault: vrtest.Fault{RedirectTo: "http://10.1.1.1:8080/x"}, says: "HTTP status 302", limit: time.Second, heard: once},
-		{name: "control characters", password: secret + "\x1b[2J", says: "characters that no password has", limit: time.Second, heard: once},
-		{name: "two lines", password: secret + "\n" + secret, says: "characters that no password has", limit: time.Second, heard: once},
-		{name: "too long", password: strings.Repeat("x", 512-len(secret)) + secret, says: "over the limit of 511 bytes", limit: time.Second, heard: once},
-		{name: "oversize", fault: vrtest.Fault{Oversize: 1 << 30}, says: "over the limit of 511 bytes", limit: time.Second, heard: once},
-		{name: "500", fault: vrtest.Fault{Status: 500}, says: "HTTP status 500", limit: 3 * time.Second},
-		{name: "a reset", fault: vrtest.Fault{Reset: true}, says: "connection reset by peer", limit: 3 * time.Second},
-		{name: "no answer", fault: vrtest.Fault{Hang: true}, says: "no answer in time", limit: 5 * time.Second, heard: once},
-		{name: "drop by drop", password: strings.Repeat("x", 200) + secret, fault: vrtest.Fault{Drip: 300 * time.Millisecond}, says: "no answer in time", limit: 5 * time.Second, heard: once},
+		{name: "none", says: "no password is waiting", heard: once},
+		{name: "none at an old server", old: true, says: "the password server's answer is empty", heard: once},
+		{name: "bad_request", fault: vrtest.Fault{Body: []byte("bad_request")}, says: "did not understand the request", heard: once},
+		{name: "a page", fault: vrtest.Fault{Body: page, ContentType: "text/html"}, says: "is a page, not a password", heard: once},
+		{name: "404", fault: vrtest.Fault{Status: 404}, says: "404 Not Found", heard: once},
+		{name: "a redirect", fault: vrtest.Fault{RedirectTo: "http://10.1.1.1:8080/x"}, says: "HTTP status 302", heard: once},
+		{name: "control characters", password: secret + "\x1b[2J", says: "characters that no password has", heard: once},
+		{name: "two lines", password: secret + "\n" + secret, says: "characters that no password has", heard: once},
+		{name: "too long", password: strings.Repeat("x", 512-len(secret)) + secret, says: "over the limit of 511 bytes", heard: once},
+		{name: "oversize", fault: vrtest.Fault{Oversize: 1 << 30}, says: "over the limit of 511 bytes", heard: once},
+		{name: "500", fault: vrtest.Fault{Status: 500}, says: "HTTP status 500"},
+		{name: "a reset", fault: vrtest.Fault{Reset: true}, says: "connection reset by peer"},
+		{name: "no answer", fault: vrtest.Fault{Hang: true}, says: "no answer in time", heard: once},
+		{name: "drop by drop", password: strings.Repeat("x", 200) + secret, fault: vrtest.Fault{Drip: 300 * time.Millisecond}, says: "no answer in time", heard: once},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			start(t, connected, func(s *scenario) {
@@ -51,9 +51,9 @@ func TestCredentialsNoPassword(t *testing.T) {
 				vr.SetOldPasswordServer(tt.old)
 				tt.fault.Port = vrtest.PasswordPort
 				vr.SetFaults(tt.fault)
-				g.none(tt.says, tt.limit)
+				g.none(tt.says)
 				if got := words(vr); tt.heard != "" && got != tt.heard || tt.heard == "" && !strings.HasPrefix(got, asked) {
-					s.Errorf("the password server heard %q", got)
+					s.Errorf("got the requests %q at the password server, want %q", got, cmp.Or(tt.heard, asked+" …"))
 				}
 			})
 		})
@@ -62,7 +62,7 @@ func TestCredentialsNoPassword(t *testing.T) {
 		start(t, connected, func(s *scenario) {
 			g := s.guest(sid)
 			s.serve(0, s.VRAddr(0), g.knows(0))
-			g.none("DHCP server 10.1.1.1: connection refused", 3*time.Second)
+			g.none("DHCP server 10.1.1.1: connection refused")
 		})
 	})
 	t.Run("another program's port", func(t *testing.T) {
@@ -72,13 +72,13 @@ func TestCredentialsNoPassword(t *testing.T) {
 			web.SetFaults(vrtest.Fault{Body: []byte("OK " + secret)})
 			s.serve(0, s.VRAddr(0), g.knows(0))
 			s.must(s.Serve(s.Context(), 0, netip.AddrPortFrom(s.VRAddr(0), 8080), web.ServeMetadata))
-			g.none("not from a CloudStack password server", time.Second)
+			g.none("not from a CloudStack password server")
 		})
 	})
 }
 
 // none boots without a password.
-func (g *guest) none(says string, limit time.Duration) {
+func (g *guest) none(says string) {
 	g.Helper()
 	r := g.untouched(boot{})
 	at := map[string]float64{}
@@ -87,18 +87,15 @@ func (g *guest) none(says string, limit time.Duration) {
 	}
 	waited := time.Duration(at["seed"]-at["metadata"]) * time.Millisecond // for the password server
 	g.Logf("READY %v later: %s", waited, r.state.Password)
-	if waited > limit+4*time.Second {
-		g.Errorf("READY only %v later", waited)
-	}
 	g.ran(r, firstBoot)
 	g.says(r, says)
 	if g.told() > 0 || read(records["set_passwords"]) != "" {
-		g.Error("there was no password, but it was recorded or acknowledged")
+		g.Errorf("got %d acknowledgements and the record %q, want none: there was no password", g.told(), read(records["set_passwords"]))
 	}
 }
 
 // password=no: nobody's password server is asked.
-func TestCredentialsPasswordOff(t *testing.T) {
+func TestCredentialsPasswordOffAsksNothing(t *testing.T) {
 	c := twoNICs(0)
 	c.AutoDefault = true
 	start(t, c, func(s *scenario) {
@@ -117,7 +114,7 @@ func TestCredentialsPasswordOff(t *testing.T) {
 
 // User-data has the last word: what it sets is not overwritten, and the password
 // server keeps its password.
-func TestCredentialsUserDataSetsPasswords(t *testing.T) {
+func TestCredentialsUserDataPasswordWins(t *testing.T) {
 	for _, tt := range []struct{ name, userData, line string }{
 		{"password", "#cloud-config\npassword: mine\n", "2"},
 		{"chpasswd", "#cloud-config\nchpasswd:\n  users:\n  - {name: debian, password: mine, type: text}\n", "4"},

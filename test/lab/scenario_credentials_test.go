@@ -74,7 +74,7 @@ func (g *guest) handed(b boot) *booted {
 	g.Helper()
 	r := g.boot(b)
 	if !strings.Contains(r.dropIn, "\npassword: \"$6$") || !strings.Contains(r.dropIn, "\nchpasswd: {expire: false}\n") {
-		g.Errorf("no password was handed over, but %q", r.dropIn)
+		g.Errorf("got %q handed over, want a password", r.dropIn)
 	}
 	return r
 }
@@ -93,7 +93,7 @@ func (g *guest) lets(text string) {
 	g.Helper()
 	digest, err := shacrypt.Decode(g.hash)
 	if err != nil || !digest.Match(text) {
-		g.Errorf("the password is not the one that it should be (%v)", err)
+		g.Errorf("got another password of the default user (%v), want the one that waits", err)
 	}
 }
 
@@ -102,7 +102,7 @@ func (g *guest) untouched(b boot) *booted {
 	g.Helper()
 	r := g.boot(b)
 	if r.dropIn != "" || r.job != nil {
-		g.Errorf("handed over: %q, %+v", r.dropIn, r.job)
+		g.Errorf("got %q, %+v handed over, want nothing", r.dropIn, r.job)
 	}
 	return r
 }
@@ -110,7 +110,7 @@ func (g *guest) untouched(b boot) *booted {
 func (g *guest) says(r *booted, text string) {
 	g.Helper()
 	if !strings.Contains(r.state.Password, text) {
-		g.Errorf("the status says %q, not %q", r.state.Password, text)
+		g.Errorf("got the status %q, want %q", r.state.Password, text)
 	}
 }
 
@@ -118,7 +118,7 @@ func (g *guest) says(r *booted, text string) {
 func (g *guest) ran(r *booted, want string) {
 	g.Helper()
 	if r.ran != want {
-		g.Errorf("cloud-init ran %q, not %q", r.ran, want)
+		g.Errorf("got the modules %q, want %q", r.ran, want)
 	}
 }
 
@@ -126,13 +126,13 @@ func (g *guest) ran(r *booted, want string) {
 func (g *guest) heard(vr *vrtest.VR, want string) {
 	g.Helper()
 	if got := words(vr); got != want {
-		g.Errorf("the password server heard %q, not %q", got, want)
+		g.Errorf("got the requests %q at the password server, want %q", got, want)
 	}
 }
 
 // The virtual router that has the metadata refuses, and the other one of the pair
 // has the password. The network is a temporary connection.
-func TestCredentialsRedundantVirtualRouters(t *testing.T) {
+func TestCredentialsOfRedundantVirtualRouter(t *testing.T) {
 	vip := netip.MustParseAddr("10.1.1.1")
 	c := lab.NIC{ServerID: netip.MustParseAddr("10.1.1.2"), Router: vip, ExtraAddrs: []netip.Prefix{netip.PrefixFrom(vip, 24)}}
 	for name, image := range images {
@@ -147,10 +147,10 @@ func TestCredentialsRedundantVirtualRouters(t *testing.T) {
 				s.kept = []string{"eth0"}
 				r := g.gets(first)
 				if r.state.Instance.Server != c.ServerID {
-					s.Errorf("the metadata is from %v", r.state.Instance.Server)
+					s.Errorf("got the metadata from %v, want it from %v", r.state.Instance.Server, c.ServerID)
 				}
 				if !strings.Contains(r.dropIn, "ssh_pwauth: true\n") {
-					s.Errorf("SSH does not take passwords: %q", r.dropIn)
+					s.Errorf("got %q handed over, want ssh_pwauth: true", r.dropIn)
 				}
 				g.ran(r, firstBoot)
 				g.says(r, "applied; 10.1.1.1 has been told")
@@ -164,7 +164,7 @@ func TestCredentialsRedundantVirtualRouters(t *testing.T) {
 // Each network's VR has a password. That of the default network counts, also
 // where the metadata comes from the other, since the default network's VR is
 // somebody else.
-func TestCredentialsTwoNICs(t *testing.T) {
+func TestCredentialsOfDefaultNetworkWin(t *testing.T) {
 	for nic := range 2 {
 		t.Run(fmt.Sprintf("eth%d", nic), func(t *testing.T) {
 			c := twoNICs(nic)
@@ -178,7 +178,7 @@ func TestCredentialsTwoNICs(t *testing.T) {
 					g.serves(mine, nic, password(text))
 					r := g.gets(text)
 					if from := r.state.Instance.Device == fmt.Sprintf("eth%d", nic); from != (text == first) {
-						s.Errorf("the metadata is from %s", r.state.Instance.Device)
+						s.Errorf("got the metadata from %s, want it from the other NIC", r.state.Instance.Device)
 					}
 					g.heard(mine, askedAndTold)
 					g.heard(other, "")
@@ -190,7 +190,7 @@ func TestCredentialsTwoNICs(t *testing.T) {
 }
 
 // Only data-server serves passwords: neither the DHCP server nor the router does.
-func TestCredentialsDataServer(t *testing.T) {
+func TestCredentialsOfDataServerAreApplied(t *testing.T) {
 	named, router := netip.MustParseAddr("10.1.1.77"), netip.MustParseAddr("10.1.1.254")
 	c := lab.NIC{
 		Router:      router,
@@ -209,7 +209,7 @@ func TestCredentialsDataServer(t *testing.T) {
 }
 
 // Until a password is applied and on record, each boot hands it over anew.
-func TestCredentialsNotApplied(t *testing.T) {
+func TestCredentialsNotAppliedAreHandedOverAgain(t *testing.T) {
 	for name, image := range images {
 		t.Run(name, func(t *testing.T) {
 			start(t, connected, func(s *scenario) {
@@ -224,10 +224,10 @@ func TestCredentialsNotApplied(t *testing.T) {
 						g.says(r, "cloud-init's set_passwords failed in its ")
 					}
 					if b.cut != atReady && !strings.Contains(r.ran, "set_passwords") {
-						s.Errorf("%+v: cloud-init ran only %q", b, r.ran)
+						s.Errorf("%+v: got the modules %q, want set_passwords too", b, r.ran)
 					}
 					if text := read(records["set_passwords"]); text != "" {
-						s.Errorf("%+v: it is on record: %q", b, text)
+						s.Errorf("%+v: got %q on record, want nothing", b, text)
 					}
 				}
 				g.ran(g.gets(first), "set_passwords")
@@ -239,7 +239,7 @@ func TestCredentialsNotApplied(t *testing.T) {
 
 // A password that is on record is not applied again, whatever has become of the
 // acknowledgement.
-func TestCredentialsServedAgain(t *testing.T) {
+func TestCredentialsServedAgainAreNotApplied(t *testing.T) {
 	start(t, connected, func(s *scenario) {
 		g := s.guest(bookworm)
 		vr := g.vr(0)
@@ -265,7 +265,7 @@ func TestCredentialsServedAgain(t *testing.T) {
 		g.serves(vr, 0, password(first))
 		vr.SetFaults(vrtest.Fault{Port: vrtest.PasswordPort, Match: vrtest.DomURequest("saved_password"), Times: 1, Reset: true})
 		if r := g.gets(first); strings.Contains(r.dropIn, "ssh_pwauth") { // as the owner may have changed it
-			s.Errorf("SSH is told once more to take passwords: %q", r.dropIn)
+			s.Errorf("got %q handed over, want it without ssh_pwauth", r.dropIn)
 		}
 		g.heard(vr, askedAndTold+" saved_password")
 		g.serves(vr, 0, password(first)) // the VR has been rebuilt
@@ -276,7 +276,7 @@ func TestCredentialsServedAgain(t *testing.T) {
 
 // The record of a disk that has become another VM's counts for nothing. Nor is
 // anything asked in a boot in which cloud-init has had its turn.
-func TestCredentialsOtherInstance(t *testing.T) {
+func TestCredentialsOfOtherInstanceDoNotCount(t *testing.T) {
 	start(t, connected, func(s *scenario) {
 		g := s.guest(sid)
 		vr := g.vr(0)
@@ -287,13 +287,13 @@ func TestCredentialsOtherInstance(t *testing.T) {
 		r := g.gets(first)
 		g.ran(r, firstBoot)
 		if !strings.Contains(r.dropIn, "ssh_pwauth: true\n") {
-			s.Errorf("SSH does not take the new VM's passwords: %q", r.dropIn)
+			s.Errorf("got %q handed over, want ssh_pwauth: true for the new VM", r.dropIn)
 		}
 
 		vr.ResetLog()
 		g.serves(vr, 0, password(second), another)
 		if o := s.run(); o.err != nil || read(dropInFile) != "" {
-			s.Errorf("the service's second run in this boot: %v, %q", o.err, read(dropInFile))
+			s.Errorf("got error %v and %q handed over by a second run in this boot, want neither", o.err, read(dropInFile))
 		}
 		g.heard(vr, "")
 	})

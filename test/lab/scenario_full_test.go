@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -39,14 +40,14 @@ func (c *crash) tries(e edition, says ...string) (seeded bool) {
 	c.Helper()
 	c.serves(e)
 	old := c.seen()
-	said, err := c.ends()
+	said, err := c.ends(20 * time.Second)
 	got := c.seen()
 	c.whole()
 	switch {
 	case err == nil && got != e.name:
-		c.Errorf("a run has succeeded, and the seed is edition %q, not %s:\n%s", got, e.name, said)
+		c.Errorf("got edition %q after a run that succeeded, want %q:\n%s", got, e.name, said)
 	case err != nil && got != old:
-		c.Errorf("a run has failed, and the seed is edition %q, not %q:\n%s", got, old, said)
+		c.Errorf("got edition %q after a run that failed, want %q:\n%s", got, old, said)
 	}
 	if err != nil {
 		c.lacks(err.Error(), says)
@@ -59,7 +60,7 @@ func (c *crash) lacks(text string, says []string) {
 	c.Helper()
 	for _, what := range says {
 		if !strings.Contains(strings.ToLower(text), strings.ToLower(what)) {
-			c.Errorf("it does not say %q, but: %s", what, text)
+			c.Errorf("got %q, want %q in it", text, what)
 		}
 	}
 }
@@ -72,7 +73,7 @@ var (
 )
 
 // /run is full from the start, or becomes full at any step of a run.
-func TestRunFull(t *testing.T) {
+func TestFullRunDirectoryKeepsOldSeed(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
 		c, seen := s.crash(), map[string]int{}
 		try := func(pages, files int) { // left
@@ -99,7 +100,7 @@ func TestRunFull(t *testing.T) {
 		s.Logf("seeded: %v", seen)
 		for _, kind := range []string{"first false, second false", "first true, second true"} {
 			if seen[kind] < 5 {
-				s.Errorf("%s: only %d times: the test shows little", kind, seen[kind])
+				s.Errorf("%s: got %d runs, want 5 or more, as the test shows little otherwise", kind, seen[kind])
 			}
 		}
 	})
@@ -128,7 +129,7 @@ func (s *scenario) file(path string) {
 
 // What is wrong with /var/lib/cloud when a run begins, where there is edition "a"
 // as ours, as somebody else's, or nothing.
-func TestNoSeedDirectory(t *testing.T) {
+func TestUnusableSeedDirectoryIsReported(t *testing.T) {
 	ours := func(c *crash) { c.seeds(c.editions[0]) }
 	foreign := func(c *crash) { c.must(seed.WriteDir(daemon.SeedLink, &c.editions[0].inst)) }
 	for _, tt := range []struct {
@@ -169,7 +170,7 @@ func TestNoSeedDirectory(t *testing.T) {
 				says := append([]string{"cannot write the seed: " + tt.what}, tt.why...)
 				seeded := c.tries(c.editions[1], says...)
 				if seeded != (tt.what == "") {
-					s.Errorf("seeded: %t", seeded)
+					s.Errorf("got seeded %t, want %t", seeded, tt.what == "")
 				}
 				if seeded {
 					return
@@ -185,7 +186,7 @@ func TestNoSeedDirectory(t *testing.T) {
 
 // What is wrong with our own state: it costs no seed. Where it cannot be written,
 // the journal says so.
-func TestNoStateDirectory(t *testing.T) {
+func TestUnusableStateDirectoryCostsNoSeed(t *testing.T) {
 	const dir = credentials.DefaultDir
 	for _, tt := range []struct {
 		name  string
@@ -214,10 +215,10 @@ func TestNoStateDirectory(t *testing.T) {
 				said := c.seeds(c.editions[1])
 				c.whole()
 				if c.lacks(said, tt.says); tt.says == nil && strings.Contains(said, dir) {
-					s.Errorf("it complains:\n%s", said)
+					s.Errorf("got this log, want it without %s:\n%s", dir, said)
 				}
 				if tt.name == "read-only" && read(records["ssh"]) != record {
-					s.Error("the record has changed")
+					s.Errorf("got the record %q, want %q", read(records["ssh"]), record)
 				}
 			})
 		})

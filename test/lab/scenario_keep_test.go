@@ -15,7 +15,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
 	"github.com/nm-cloud-seed/nm-cloud-seed/nm"
 	"github.com/nm-cloud-seed/nm-cloud-seed/test/lab"
 )
@@ -61,11 +60,11 @@ func (s *scenario) connections(want ...string) {
 	want = append([]string{}, want...) // not nil
 	slices.Sort(want)
 	diff := cmp.Diff(want, s.list())
-	for end := time.Now().Add(5 * time.Second); diff != "" && time.Now().Before(end); diff = cmp.Diff(want, s.list()) {
+	for end := time.Now().Add(time.Minute); diff != "" && time.Now().Before(end); diff = cmp.Diff(want, s.list()) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	if diff != "" {
-		s.Errorf("connections:\n%s", diff)
+		s.Errorf("connections (-want +got):\n%s", diff)
 	}
 }
 
@@ -73,17 +72,9 @@ func (s *scenario) connections(want ...string) {
 // may be confirmed.
 func (s *scenario) addressed(f func()) {
 	s.Helper()
-	events := s.Command(s.Context(), "ip", "-o", "-4", "monitor", "address", "route")
-	var seen strings.Builder
-	events.Stdout = &seen
-	s.must(events.Start())
-	f()
-	time.Sleep(300 * time.Millisecond) // for what should not come
-	s.must(events.Process.Kill())
-	_ = events.Wait()
-	for line := range strings.Lines(seen.String()) {
+	for _, line := range s.changesDuring(f, "-4") {
 		if strings.HasPrefix(line, "Deleted") {
-			s.Errorf("lost: %s", line)
+			s.Errorf("got %q, want no address and no route lost", line)
 		}
 	}
 }
@@ -114,7 +105,7 @@ func (s *scenario) runUntilKept(hostname string) {
 func (s *scenario) keep() {
 	s.Helper()
 	if kept, err := nm.Keep(s.Context()); err != nil || !slices.Equal(kept, []string{"eth0"}) {
-		s.Errorf("kept %q, %v", kept, err)
+		s.Errorf("got %q, %v kept, want eth0", kept, err)
 	}
 }
 
@@ -123,24 +114,21 @@ func (s *scenario) keep() {
 func (s *scenario) runOnSaved(hostname string) {
 	s.Helper()
 	s.holding, s.kept, s.inherited = func() {
-		s.eventually(3*time.Second, "the service ends by itself", func() bool {
-			state, err := daemon.ReadState("")
-			return err == nil && state.Ended != nil
-		})
+		s.eventually("the service ends by itself", hasEnded)
 	}, nil, true
 	o := s.seeded(hostname)
 	if len(o.state.Temporary)+len(o.state.Kept) > 0 {
-		s.Errorf("temporary %q, kept %q", o.state.Temporary, o.state.Kept)
+		s.Errorf("got temporary %q and kept %q, want neither", o.state.Temporary, o.state.Kept)
 	}
 	if strings.Contains(o.log, "left behind") {
-		s.Errorf("the profile is taken for a leftover:\n%s", o.log)
+		s.Errorf("got this log, want nothing left behind in it:\n%s", o.log)
 	}
 	s.connections(savedOurs)
 }
 
 // keep takes the connection as it is and changes neither address nor route. From
 // then on the profile is the owner's, in this boot and in the next ones.
-func TestKeep(t *testing.T) {
+func TestKeepMakesConnectionPermanent(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
 		s.serve(0, s.VRAddr(0), s.router(0, "permanent"))
 		s.runUntilKept("permanent")
@@ -148,13 +136,13 @@ func TestKeep(t *testing.T) {
 		s.undisturbed(s.keep)
 		s.connections(savedOurs)
 		if _, err := nm.Keep(s.Context()); err == nil || !strings.Contains(err.Error(), "permanent already") {
-			s.Errorf("once more: %v", err)
+			s.Errorf("got error %v the second time, want: permanent already", err)
 		}
 		data, err := os.ReadFile(disk + "nm-cloud-seed eth0.nmconnection")
 		s.must(err)
 		for line, want := range map[string]int{"method=auto\n": 2, "interface-name=eth0\n": 1, "may-fail": 0, "dad-timeout": 0, "autoconnect": 0} {
 			if n := strings.Count(string(data), line); n != want {
-				s.Errorf("%q is %d times in the profile:\n%s", line, n, data)
+				s.Errorf("got %q %d times in the profile, want it %d times:\n%s", line, n, want, data)
 			}
 		}
 		s.undisturbed(func() { s.runOnSaved("permanent") }) // systemctl restart
@@ -166,7 +154,7 @@ func TestKeep(t *testing.T) {
 }
 
 // keep cannot write the profile: the connection stays as it is.
-func TestKeepReadOnly(t *testing.T) {
+func TestKeepOnReadOnlyDiskChangesNothing(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
 		s.serve(0, s.VRAddr(0), s.router(0, "read-only"))
 		s.runUntilKept("read-only")
@@ -174,7 +162,7 @@ func TestKeepReadOnly(t *testing.T) {
 		s.must(unix.MountSetattr(unix.AT_FDCWD, disk, 0, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}))
 		s.undisturbed(func() {
 			if kept, err := nm.Keep(s.Context()); len(kept) > 0 || err == nil || !strings.Contains(err.Error(), "cannot keep the connection of eth0") {
-				s.Errorf("kept %q, %v", kept, err)
+				s.Errorf("got %q, %v kept, want: cannot keep the connection of eth0", kept, err)
 			} else {
 				s.Log(err)
 			}
@@ -185,12 +173,12 @@ func TestKeepReadOnly(t *testing.T) {
 
 // keep while a run holds the connection, which a run that is stopped then takes
 // along, and while the service runs once more on one that it has handed over.
-func TestKeepWhileHeld(t *testing.T) {
+func TestKeepIsRefusedWhileHeld(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
 		s.serve(0, s.VRAddr(0), s.router(0, "held"))
 		s.holding = func() {
 			if kept, err := nm.Keep(s.Context()); len(kept) > 0 || err == nil || !strings.Contains(err.Error(), "a run that has not ended still holds it") {
-				s.Errorf("kept %q, %v", kept, err)
+				s.Errorf("got %q, %v kept, want: a run that has not ended still holds it", kept, err)
 			}
 			s.connections(heldOurs)
 		}
@@ -208,7 +196,7 @@ func TestKeepWhileHeld(t *testing.T) {
 
 // The owner edits the profile while the service holds its connection, which saves
 // it: it is theirs from then on, and the service lets go without touching it.
-func TestSavedWhileHeld(t *testing.T) {
+func TestProfileSavedWhileHeldIsLeftAlone(t *testing.T) {
 	for name, done := range map[string]bool{"cloud-init done": true, "stopped": false} {
 		t.Run(name, func(t *testing.T) {
 			start(t, lab.Config{}, func(s *scenario) {
@@ -220,7 +208,7 @@ func TestSavedWhileHeld(t *testing.T) {
 					if done {
 						s.must(os.MkdirAll("/run/cloud-init", 0o755))
 						s.must(os.Symlink("nowhere", "/run/cloud-init/result.json"))
-						time.Sleep(1500 * time.Millisecond)
+						s.eventually("the service ends by itself", hasEnded)
 					}
 				}
 				s.addressed(func() { s.seeded("edited") })
@@ -254,20 +242,16 @@ func restartNM(l *lab.Lab, sig syscall.Signal) error {
 
 // At each step of the connection's life NetworkManager, or the bus with it, is
 // restarted. The address stays, and the list is as it was.
-func TestRestartsAtEachStep(t *testing.T) {
+func TestConnectionSurvivesRestartsAtEachStep(t *testing.T) {
 	for name, restart := range restarts {
 		t.Run(name, func(t *testing.T) {
 			start(t, lab.Config{}, func(s *scenario) {
 				s.serve(0, s.VRAddr(0), s.router(0, "restarted"))
-				held := func() bool {
-					state, err := daemon.ReadState("")
-					return err == nil && state.Ended == nil && len(state.Temporary) == 1
-				}
 				s.addressed(func() {
 					s.kept = []string{"eth0"}
 					s.holding = func() {
 						s.must(restart(s.Lab))
-						s.eventually(5*time.Second, "the connection is taken up again", held)
+						s.eventually("the connection is taken up again", isHeld)
 						s.connections(heldOurs)
 						s.cloudInitDone()
 					}
@@ -275,7 +259,7 @@ func TestRestartsAtEachStep(t *testing.T) {
 					s.connections(keptOurs)
 					s.must(restart(s.Lab))
 					s.connections(keptOurs)
-					s.eventually(5*time.Second, "it can be kept", func() bool { return s.active("nm-cloud-seed eth0") })
+					s.eventually("it can be kept", func() bool { return s.active("nm-cloud-seed eth0") })
 					s.keep()
 					s.must(restart(s.Lab))
 					s.connections(savedOurs)
@@ -295,14 +279,16 @@ func TestRestartsAtEachStep(t *testing.T) {
 // If NetworkManager has forgotten the other profile's activation, the run goes on
 // until it is activated again. A profile that an earlier run has handed over is left
 // until shutdown, idle, if NetworkManager goes in the very moment of its deletion.
-func TestRestartsWhileLettingGo(t *testing.T) {
+func TestRestartsWhileReleasingLeaveNothing(t *testing.T) {
 	for name, restart := range restarts {
 		for _, inherited := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/inherited=%v", name, inherited), func(t *testing.T) {
 				start(t, lab.Config{}, func(s *scenario) {
 					s.serve(0, s.VRAddr(0), s.router(0, "gone"))
-					left := 0
-					for _, after := range []time.Duration{0, 5, 15, 30, 60} {
+					// In milliseconds; the last one is at the end of the run, when
+					// nothing may be left.
+					const atEnd = -1
+					for _, after := range []time.Duration{0, 5, 15, 30, atEnd} {
 						s.boot()
 						if inherited {
 							s.runUntilKept("gone")
@@ -315,25 +301,24 @@ func TestRestartsWhileLettingGo(t *testing.T) {
 							s.must(err)
 							_, err = s.Nmcli(s.Context(), "--wait", "0", "connection", "up", "owner")
 							s.must(err)
-							time.Sleep(after * time.Millisecond)
+							if after == atEnd {
+								s.eventually("the service ends", hasEnded)
+							} else {
+								time.Sleep(after * time.Millisecond)
+							}
 							s.must(restart(s.Lab))
-							ended := func() bool {
-								state, err := daemon.ReadState("")
-								return err == nil && state.Ended != nil
+							for end := time.Now().Add(time.Second); !hasEnded() && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 							}
-							for end := time.Now().Add(time.Second); !ended() && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-							}
-							if !ended() {
+							if !hasEnded() { // forgotten, or only slow: it does no harm then
 								_, err = s.Nmcli(s.Context(), "connection", "up", "owner")
 								s.must(err)
-								s.eventually(3*time.Second, "the service ends", ended)
+								s.eventually("the service ends", hasEnded)
 							}
 							if !s.active("owner") { // forgotten, its address taken for somebody's: nothing of ours
 								_, err = s.Nmcli(s.Context(), "connection", "up", "owner")
 								s.must(err)
 							}
-							if inherited && slices.Contains(s.list(), idleOurs) {
-								left++
+							if inherited && after != atEnd && slices.Contains(s.list(), idleOurs) {
 								_, err = s.Nmcli(s.Context(), "connection", "delete", "nm-cloud-seed eth0")
 								s.must(err)
 							}
@@ -343,9 +328,6 @@ func TestRestartsWhileLettingGo(t *testing.T) {
 						_, err := s.Nmcli(s.Context(), "connection", "delete", "owner")
 						s.must(err)
 					}
-					if left > 1 {
-						s.Errorf("left behind %d times", left)
-					}
 				})
 			})
 		}
@@ -354,7 +336,7 @@ func TestRestartsWhileLettingGo(t *testing.T) {
 
 // Another profile takes the device of a connection that was kept: ours is idle until
 // shutdown, and the next boot knows nothing of it.
-func TestReplacedAfterTheRun(t *testing.T) {
+func TestConnectionReplacedAfterRunIsGoneAtNextBoot(t *testing.T) {
 	start(t, lab.Config{Profiles: byHand}, func(s *scenario) {
 		s.serve(0, s.VRAddr(0), s.router(0, "replaced"))
 		s.runUntilKept("replaced")
@@ -363,7 +345,7 @@ func TestReplacedAfterTheRun(t *testing.T) {
 		s.must(err)
 		s.connections(idleOurs, owners)
 		if _, err := nm.Keep(s.Context()); err == nil || !strings.Contains(err.Error(), "nothing to keep") {
-			s.Errorf("kept: %v", err)
+			s.Errorf("got error %v, want: nothing to keep", err)
 		}
 		s.boot()
 		s.connections(ownersIdle)
@@ -372,7 +354,7 @@ func TestReplacedAfterTheRun(t *testing.T) {
 
 // The owner has made the connection permanent, but does not want it at boot: the
 // service has one of its own beside it, which leaves one lease for all boots.
-func TestSavedButIdle(t *testing.T) {
+func TestIdleSavedProfileIsLeftAlone(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
 		s.serve(0, s.VRAddr(0), s.router(0, "idle"))
 		s.runUntilKept("idle")
@@ -387,14 +369,14 @@ func TestSavedButIdle(t *testing.T) {
 			s.connections(office)
 		}
 		if leases := s.leases(); len(leases) > 2 {
-			s.Errorf("leases: %q", leases)
+			s.Errorf("got the leases %q, want 2 at most", leases)
 		}
 	})
 }
 
 // Twenty boots leave no more in /var/lib/NetworkManager than one does, however they
 // end, but for what NetworkManager itself adds.
-func TestManyBoots(t *testing.T) {
+func TestManyBootsLeaveOneLease(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
 		s.serve(0, s.VRAddr(0), s.router(0, "boots"))
 		for i := range 20 {
@@ -406,7 +388,7 @@ func TestManyBoots(t *testing.T) {
 				s.seeded("boots")
 			}
 			if leases := s.leases(); len(leases) > 1 {
-				s.Fatalf("leases after %d boots: %q", i+1, leases)
+				s.Fatalf("got the leases %q after %d boots, want 1 at most", leases, i+1)
 			}
 		}
 		s.boot() // writes what is written at NetworkManager's end
@@ -417,12 +399,12 @@ func TestManyBoots(t *testing.T) {
 			info, err := file.Info()
 			s.must(err)
 			if sizes[file.Name()] = info.Size(); info.Size() > 2000 {
-				s.Errorf("%s has grown", file.Name())
+				s.Errorf("got %d bytes in %s, want 2000 at most", info.Size(), file.Name())
 			}
 		}
 		s.Logf("%s: %v", nmState, sizes)
 		if len(files) > 5 {
-			s.Error("there are too many files")
+			s.Errorf("got %d files, want 5 at most", len(files))
 		}
 		s.connections()
 	})

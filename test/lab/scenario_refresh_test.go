@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -43,7 +42,7 @@ func (s *scenario) refresh(ctx context.Context) (r refreshed) {
 	cfg.Platform = config.PlatformCloudStack
 	d := daemon.Daemon{Log: log, Config: cfg, Notify: func(string) {}, StartUnit: func(ctx context.Context, name string) error {
 		if _, limited := ctx.Deadline(); !limited {
-			s.Error("a unit may start for ever")
+			s.Error("got no deadline for the start of a unit, want one")
 		}
 		r.started = append(r.started, name)
 		return nil
@@ -64,17 +63,14 @@ func (s *scenario) stagesEnded() {
 	s.must(os.Symlink("nowhere", "/run/cloud-init/result.json"))
 }
 
-// shortly is enough for what takes milliseconds.
-const shortly = 2 * time.Second
-
 // wantChanged expects a refresh that has found these changes.
 func (s *scenario) wantChanged(r refreshed, want ...string) {
 	s.Helper()
 	if r.err != nil || !slices.Equal(r.changed, want) {
-		s.Errorf("%q has changed, want %q; error %v", r.changed, want, r.err)
+		s.Errorf("got the changes %q, error %v, want %q", r.changed, r.err, want)
 	}
 	if got := r.state.Refresh; got == nil || got.Ended == nil || got.Error != "" || !slices.Equal(got.Changed, want) {
-		s.Errorf("the state has %+v", got)
+		s.Errorf("got refresh %+v in the state, want its end with the changes %q", got, want)
 	}
 }
 
@@ -83,13 +79,13 @@ func (s *scenario) fails(r refreshed, kind error, says string) {
 	s.Helper()
 	switch {
 	case r.err == nil || !strings.Contains(r.err.Error(), says):
-		s.Errorf("error %v, want %q", r.err, says)
+		s.Errorf("got error %v, want %q", r.err, says)
 	case kind != nil && !errors.Is(r.err, kind):
-		s.Errorf("error %v is not %v", r.err, kind)
+		s.Errorf("got error %v, want %v", r.err, kind)
 	}
 }
 
-func TestRefresh(t *testing.T) {
+func TestRefreshRenewsSeed(t *testing.T) {
 	start(t, connected, func(s *scenario) {
 		s.reboot()
 		vr := s.router(0, "web")
@@ -104,7 +100,7 @@ func TestRefresh(t *testing.T) {
 		s.undisturbed(func() { r = s.refresh(s.Context()) })
 		s.wantChanged(r)
 		if r.state.Refresh.Text != "nothing has changed" || !r.state.Instance.Fetched.After(first.state.Instance.Fetched) {
-			s.Errorf("the state is %+v", r.state)
+			s.Errorf("got state %+v, want newer data in which nothing has changed", r.state)
 		}
 
 		const secret = "xyzzy-secret"
@@ -118,18 +114,18 @@ func TestRefresh(t *testing.T) {
 		r = s.refresh(s.Context())
 		s.wantChanged(r, "public-keys", "token", "user-data")
 		if got := read(filepath.Join(daemon.SeedLink, "user-data")); got != secret {
-			s.Errorf("the seed has the user-data %q", got)
+			s.Errorf("got user-data %q, want %q", got, secret)
 		}
 		if !strings.Contains(read(copyFile), secret) {
-			s.Error("the copy for the next boot is not renewed")
+			s.Error("got the old copy for the next boot, want a new one")
 		}
 		for name, text := range map[string]string{"log": r.log, "state": read(daemon.StatePath)} {
 			if strings.Contains(text, secret) || !strings.Contains(text, "public-keys, token, user-data changed") {
-				s.Errorf("the %s has a secret, or no word of it: %s", name, text)
+				s.Errorf("got the %s %q, want the changed keys, without a secret", name, text)
 			}
 		}
 		if said := words(vr); said != "" {
-			s.Errorf("the password server was asked: %q", said)
+			s.Errorf("got the requests %q at the password server, want none", said)
 		}
 
 		// A virtual router that was rebuilt may have no keys for a while.
@@ -137,7 +133,7 @@ func TestRefresh(t *testing.T) {
 		vr.SetVM(s.ClientAddr(0), vm)
 		s.wantChanged(s.refresh(s.Context()))
 		if !strings.Contains(read(filepath.Join(daemon.SeedLink, "meta-data")), "AAAA") || !strings.Contains(read(copyFile), "AAAA") {
-			s.Error("the SSH keys are gone")
+			s.Error("got no SSH keys, want those from before")
 		}
 
 		// Nobody becomes another instance while he runs.
@@ -147,13 +143,13 @@ func TestRefresh(t *testing.T) {
 		r = s.refresh(s.Context())
 		s.fails(r, nil, "has the data of instance 11111111-2222-4333-8444-555555555555, and this VM is instance "+instance)
 		if read(copyFile) != before || r.state.Instance.ID != instance || r.state.Refresh.Error != r.err.Error() || r.state.Phase != daemon.Ready {
-			s.Errorf("it has changed something: %+v", r.state)
+			s.Errorf("got state %+v, want it as before", r.state)
 		}
 	})
 }
 
 // A refresh ends, whatever the virtual router does, and the seed stays.
-func TestRefreshWithoutVirtualRouter(t *testing.T) {
+func TestRefreshWithoutVirtualRouterKeepsSeed(t *testing.T) {
 	start(t, connected, func(s *scenario) {
 		s.reboot()
 		vr := s.router(0, "web")
@@ -164,10 +160,10 @@ func TestRefreshWithoutVirtualRouter(t *testing.T) {
 		r := s.refresh(s.Context())
 		s.fails(r, nil, "no instance metadata before the deadline: eth0: DHCP server "+s.VRAddr(0).String()+": no answer in time")
 		if r.state.Refresh.Error != r.err.Error() || r.state.Phase != daemon.Ready || !r.state.Instance.Fetched.Equal(o.state.Instance.Fetched) {
-			s.Errorf("the state is %+v", r.state)
+			s.Errorf("got state %+v, want that of the boot, with the error of the refresh", r.state)
 		}
 		if read(filepath.Join(daemon.SeedLink, "user-data")) != o.userData {
-			s.Error("the seed is another one")
+			s.Error("got another seed, want that of the boot")
 		}
 		ctx, cancel := context.WithCancel(s.Context())
 		cancel()
@@ -176,7 +172,7 @@ func TestRefreshWithoutVirtualRouter(t *testing.T) {
 }
 
 // A boot without data is healed, and not refreshed.
-func TestRefreshWithoutData(t *testing.T) {
+func TestRefreshIsRefusedWithoutData(t *testing.T) {
 	start(t, connected, func(s *scenario) {
 		s.reboot()
 		s.config = func(c *config.Config) { c.Platform = config.PlatformNone }
@@ -184,20 +180,20 @@ func TestRefreshWithoutData(t *testing.T) {
 		s.fails(s.refresh(s.Context()), daemon.ErrNotRun, "switched off in the configuration")
 
 		s.config = nil
-		s.deadline = time.Second
+		s.deadline = brief
 		s.failed("no instance metadata before the deadline")
 		s.fails(s.refresh(s.Context()), daemon.ErrBusy, "cloud-init is still at work")
 		s.stagesEnded()
 		r := s.refresh(s.Context())
 		s.fails(r, daemon.ErrBusy, "this boot has no data from the virtual router yet, and nm-cloud-seed-heal.service waits for it")
 		if !slices.Equal(r.started, []string{"nm-cloud-seed-heal.service"}) || r.state.Refresh != nil {
-			s.Errorf("started %q; %+v", r.started, r.state.Refresh)
+			s.Errorf("got the started units %q, refresh %+v, want nm-cloud-seed-heal.service and no refresh", r.started, r.state.Refresh)
 		}
 
 		s.heal = true
 		vr := s.router(0, "web")
 		var healing refreshed
-		s.after(shortly, func() error {
+		s.when("a wait for the virtual router", isWaiting, func() error {
 			healing = s.refresh(s.Context())
 			s.serve(0, s.VRAddr(0), vr)
 			return nil
@@ -206,27 +202,27 @@ func TestRefreshWithoutData(t *testing.T) {
 		s.must(s.run().err)
 		s.fails(healing, daemon.ErrBusy, "nm-cloud-seed is at work already")
 		if len(healing.started) > 0 {
-			s.Errorf("started %q", healing.started)
+			s.Errorf("got the started units %q, want none", healing.started)
 		}
 	})
 }
 
 // Of several waits the status has the last one, and nothing of the devices that
 // nobody follows any more.
-func TestWaitStoppedAndStartedAgain(t *testing.T) {
+func TestStatusHasLastWaitOnly(t *testing.T) {
 	start(t, connected, func(s *scenario) {
 		s.reboot()
-		s.deadline = time.Second
+		s.deadline = brief
 		s.failed("no instance metadata before the deadline")
-		s.heal, s.stopAfter = true, shortly
+		s.heal, s.stopWhen = true, isWaiting
 		for range 2 {
 			o := s.run()
 			s.must(o.err)
 			if got := names(o.state.Steps); !slices.Equal(got, []string{"NetworkManager", "lease", "failed", "waiting for the virtual router", "NetworkManager", "lease"}) {
-				s.Errorf("the steps are %q", got)
+				s.Errorf("got the steps %q, want those of one wait", got)
 			}
 			if len(o.state.Devices) > 0 || o.state.Healing != nil {
-				s.Errorf("the state is %+v", o.state)
+				s.Errorf("got state %+v, want no devices and no healing", o.state)
 			}
 		}
 	})
@@ -240,15 +236,15 @@ func TestRefreshActivatesNothing(t *testing.T) {
 		s.serve(0, s.VRAddr(0), vr)
 		s.seeded("web")
 		s.stagesEnded()
-		ctx, cancel := context.WithTimeout(s.Context(), 3*shortly)
+		ctx, cancel := context.WithTimeout(s.Context(), brief)
 		defer cancel()
 		s.fails(s.refresh(ctx), nil, "eth0: ")
 		s.nothingLeft()
 		if out, err := s.Nmcli(s.Context(), "-g", "STATE", "device", "status"); err != nil || !strings.Contains(out, "disconnected") {
-			s.Errorf("%v: %s", err, out)
+			s.Errorf("got the devices %s, %v, want eth0 disconnected", out, err)
 		}
 		if len(vr.Requests()) == 0 {
-			s.Error("the boot has not asked")
+			s.Error("got no request in the boot, want some")
 		}
 	})
 }

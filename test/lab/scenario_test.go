@@ -3,6 +3,7 @@
 package lab_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -33,14 +34,16 @@ const instance = "7d4f1f9a-58c1-4f5e-9a3c-3f0c5d9a1b2e"
 type scenario struct {
 	*testing.T
 	*lab.Lab
-	deadline time.Duration // 20 s if zero
+	deadline time.Duration // hangLimit if zero
 	// config changes the configuration. Nil leaves the defaults.
 	config func(c *config.Config)
 	// holding is called when the service has told systemd that it is ready,
 	// and stopped when it returns. Nil stops it right away.
 	holding func()
-	// stopAfter stops the service at that time, ready or not, if not zero.
+	// stopAfter stops the service at that time, ready or not, if not zero; stopWhen
+	// as soon as it is true, if not nil.
 	stopAfter time.Duration
+	stopWhen  func() bool
 	// kept are the devices whose temporary connection is to stay after the run.
 	kept []string
 	// inherited says that the run has an earlier one's connection on eth0, which
@@ -51,6 +54,14 @@ type scenario struct {
 	heal   bool
 	stages func() error
 }
+
+// hangLimit ends a scenario that waits for what does not come. It judges no time:
+// a slow machine needs seconds for what takes milliseconds.
+const hangLimit = 5 * time.Minute
+
+// brief is the deadline of a run that has to fail. It is long enough for what comes
+// before, such as a lease, also on a slow machine.
+const brief = 8 * time.Second
 
 // start runs body in a lab, beside the other tests.
 func start(t *testing.T, c lab.Config, body func(s *scenario)) {
@@ -109,7 +120,7 @@ func (s *scenario) run() outcome {
 	var said strings.Builder
 	log.SetOutput(io.MultiWriter(s.Output(), &said))
 	if s.deadline == 0 {
-		s.deadline = 20 * time.Second
+		s.deadline = hangLimit
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -134,7 +145,7 @@ func (s *scenario) run() outcome {
 	}
 	d := daemon.Daemon{Log: log, Config: cfg, Notify: notify, StartUnit: func(_ context.Context, name string) error {
 		if name != "nm-cloud-seed-stages.service" || s.stages == nil {
-			return fmt.Errorf("nobody expects that %s is started", name)
+			return fmt.Errorf("got a start of %s, want none", name)
 		}
 		return s.stages()
 	}}
@@ -144,6 +155,9 @@ func (s *scenario) run() outcome {
 	}
 	if s.stopAfter > 0 {
 		time.AfterFunc(s.stopAfter, cancel)
+	}
+	if s.stopWhen != nil {
+		s.when("the moment to stop", s.stopWhen, func() error { cancel(); return nil })
 	}
 	start := time.Now()
 	go func() {
@@ -158,12 +172,14 @@ func (s *scenario) run() outcome {
 		}
 	case <-ended:
 		o.took = time.Since(start)
+	case <-time.After(2 * hangLimit):
+		s.Fatalf("got no end of the run within %v, want one", 2*hangLimit)
 	}
 	cancel()
-	stop := time.Now()
-	<-ended
-	if d := time.Since(stop); d > 3*time.Second {
-		s.Errorf("it took %v to stop", d)
+	select {
+	case <-ended:
+	case <-time.After(hangLimit):
+		s.Fatalf("got no end of the run within %v after it was told to stop, want one at once", hangLimit)
 	}
 	o.log = said.String()
 	var err error
@@ -173,7 +189,7 @@ func (s *scenario) run() outcome {
 	if data, err := os.ReadFile(filepath.Join(daemon.SeedLink, "meta-data")); err == nil {
 		var meta map[string]any // several SSH keys are a list
 		if err := json.Unmarshal(data, &meta); err != nil {
-			s.Errorf("meta-data: %v", err)
+			s.Errorf("got meta-data with %v, want JSON", err)
 		}
 		o.meta = map[string]string{}
 		for key, value := range meta {
@@ -187,7 +203,7 @@ func (s *scenario) run() outcome {
 	o.userData = string(data)
 	if s.inherited {
 		if !s.active("nm-cloud-seed eth0") {
-			s.Error("the connection that an earlier run had handed over is gone")
+			s.Error("got no active nm-cloud-seed eth0, want that of an earlier run")
 		}
 		return o
 	}
@@ -196,11 +212,11 @@ func (s *scenario) run() outcome {
 		return o
 	}
 	if !slices.Equal(o.state.Kept, s.kept) {
-		s.Errorf("kept is %q, not %q", o.state.Kept, s.kept)
+		s.Errorf("got %q kept, want %q", o.state.Kept, s.kept)
 	}
 	for _, device := range s.kept {
 		if !s.active("nm-cloud-seed " + device) {
-			s.Errorf("there is no connection on %s after the run", device)
+			s.Errorf("got no connection on %s after the run, want one", device)
 		}
 	}
 	return o
@@ -215,39 +231,84 @@ func (s *scenario) active(name string) bool {
 // undisturbed runs f, during which no address and no route may change.
 func (s *scenario) undisturbed(f func()) {
 	s.Helper()
-	events := s.Command(s.Context(), "ip", "-o", "monitor", "address", "route")
-	var seen strings.Builder
-	events.Stdout = &seen
-	s.must(events.Start())
-	f()
-	time.Sleep(300 * time.Millisecond) // for what should not come
-	s.must(events.Process.Kill())
-	_ = events.Wait()
-	if seen.Len() > 0 {
-		s.Errorf("it was not without a gap:\n%s", seen.String())
+	if got := s.changesDuring(f); len(got) > 0 {
+		s.Errorf("got these changes of addresses and routes, want none:\n%s", strings.Join(got, ""))
 	}
+}
+
+// marker is a route in a table of its own, which nothing but changesDuring touches.
+const marker = "203.0.113.77"
+
+// changesDuring runs f and returns what ip(8) reports of addresses and routes from
+// before f to a moment after it.
+func (s *scenario) changesDuring(f func(), options ...string) (changes []string) {
+	s.Helper()
+	events := s.Command(s.Context(), "ip", append(append([]string{"-o"}, options...), "monitor", "address", "route")...)
+	out, err := events.StdoutPipe()
+	s.must(err)
+	s.must(events.Start())
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		for r := bufio.NewReader(out); ; {
+			line, err := r.ReadString('\n')
+			if err != nil {
+				return
+			}
+			lines <- line
+		}
+	}()
+	// mark makes two events of the marker and collects what is reported before them.
+	mark := func() (before []string, marked bool) {
+		for _, verb := range []string{"add", "delete"} {
+			out, err := s.Command(s.Context(), "ip", "route", verb, marker, "dev", "lo", "table", "4242").CombinedOutput()
+			if err != nil {
+				s.Fatalf("cannot %s a route: %v: %s", verb, err, out)
+			}
+		}
+		limit := time.After(200 * time.Millisecond)
+		for {
+			select {
+			case line := <-lines:
+				if strings.HasPrefix(line, "Deleted "+marker) {
+					return before, true
+				}
+				if !strings.HasPrefix(line, marker) {
+					before = append(before, line)
+				}
+			case <-limit:
+				return before, false
+			}
+		}
+	}
+	for marked := false; !marked; { // until the program listens
+		_, marked = mark()
+	}
+	f()
+	time.Sleep(300 * time.Millisecond) // more may come, which slowness can only hide
+	for marked := false; !marked; {
+		var before []string
+		before, marked = mark()
+		changes = append(changes, before...)
+	}
+	s.must(events.Process.Kill())
+	for range lines { // until the pipe is closed
+	}
+	_ = events.Wait() // it was killed
+	return changes
 }
 
 // nothingLeft checks that no connection of ours survives a run.
 func (s *scenario) nothingLeft() {
 	s.Helper()
-	deadline := time.Now().Add(2 * time.Second)
-	for {
+	s.eventually("no connection of ours after the run", func() bool {
 		out, err := s.Nmcli(s.Context(), "-t", "-f", "NAME", "connection")
 		if err != nil && strings.Contains(out+err.Error(), "not running") {
-			return
+			return true
 		}
-		if err != nil {
-			s.Fatal(err)
-		}
-		if !strings.Contains(out, "nm-cloud-seed") {
-			return
-		}
-		if time.Now().After(deadline) {
-			s.Fatalf("connections after the run:\n%s", out)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
+		s.must(err)
+		return !strings.Contains(out, "nm-cloud-seed")
+	})
 }
 
 // seeded runs the service and expects the data of the VR with this host name.
@@ -255,22 +316,22 @@ func (s *scenario) seeded(hostname string) outcome {
 	s.Helper()
 	o := s.run()
 	if o.err != nil {
-		s.Fatalf("the run failed: %v", o.err)
+		s.Fatalf("got error %v of the run, want a seed", o.err)
 	}
 	if got := o.meta["instance-id"]; got != instance {
-		s.Errorf("instance-id is %q", got)
+		s.Errorf("got instance-id %q, want %q", got, instance)
 	}
 	if got, _, _ := strings.Cut(o.meta["local-hostname"], "."); got != hostname {
-		s.Errorf("the seed has the data of %q, not of %q", got, hostname)
+		s.Errorf("got the data of %q, want that of %q", got, hostname)
 	}
 	if want := "#cloud-config\nhostname-was: " + hostname + "\n"; o.userData != want {
-		s.Errorf("user-data is %q, not %q", o.userData, want)
+		s.Errorf("got user-data %q, want %q", o.userData, want)
 	}
 	if o.state.Phase != daemon.Ready || o.state.Ended == nil {
-		s.Errorf("state is %+v", o.state)
+		s.Errorf("got state %+v, want it ready, and ended", o.state)
 	}
 	if n := slices.Index(o.notified, "READY=1"); n < 0 || slices.Contains(o.notified[n+1:], "READY=1") {
-		s.Errorf("READY=1 was not sent once: %q", o.notified)
+		s.Errorf("got the notifications %q, want READY=1 once", o.notified)
 	}
 	return o
 }
@@ -280,28 +341,28 @@ func (s *scenario) failed(says ...string) outcome {
 	s.Helper()
 	o := s.run()
 	if o.err == nil {
-		s.Fatal("the run succeeded")
+		s.Fatalf("got a seed of %q, want an error", o.meta["local-hostname"])
 	}
 	for _, text := range says {
 		if !strings.Contains(o.err.Error(), text) {
-			s.Errorf("the error does not say %q: %v", text, o.err)
+			s.Errorf("got error %v, want %q in it", o.err, text)
 		}
 	}
 	if o.meta != nil || o.userData != "" {
-		s.Errorf("there is a seed after a failed run: %v", o.meta)
+		s.Errorf("got the seed %v after a failed run, want none", o.meta)
 	}
 	if slices.Contains(o.notified, "READY=1") {
-		s.Error("READY=1 was sent for a failed run")
+		s.Errorf("got the notifications %q of a failed run, want no READY=1", o.notified)
 	}
 	if o.state.Phase != daemon.Failed || o.state.Error != o.err.Error() {
-		s.Errorf("state is %+v", o.state)
+		s.Errorf("got state %+v, want it failed, with error %v", o.state, o.err)
 	}
 	for path, want := range map[string]string{
 		"/run/issue.d/nm-cloud-seed.issue":     "nm-cloud-seed: ",
 		"/run/nm-cloud-seed/private/cloud.cfg": "max_wait: 0",
 	} {
 		if data, err := os.ReadFile(path); err != nil || !strings.Contains(string(data), want) {
-			s.Errorf("%s: %q, %v", path, data, err)
+			s.Errorf("%s: got %q, %v, want %q in it", path, data, err, want)
 		}
 	}
 	return o
@@ -322,4 +383,61 @@ func (s *scenario) after(d time.Duration, f func() error) {
 		}
 	})
 	s.Cleanup(func() { timer.Stop() })
+}
+
+// when runs f beside the service as soon as happened is true. An error of f fails
+// the test, and so does an event that has not happened at the end of the test.
+func (s *scenario) when(event string, happened func() bool, f func() error) {
+	ctx, cancel := context.WithCancel(s.Context())
+	ended := make(chan struct{})
+	s.Cleanup(func() { cancel(); <-ended })
+	go func() {
+		defer close(ended)
+		for !happened() {
+			select {
+			case <-ctx.Done():
+				s.Errorf("got to the end without %s, want it before", event)
+				return
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+		if err := f(); err != nil {
+			s.Errorf("at %s: %v", event, err)
+		}
+	}()
+}
+
+// eventually waits for something that takes a moment.
+func (s *scenario) eventually(what string, ok func() bool) {
+	s.Helper()
+	for end := time.Now().Add(hangLimit); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			s.Fatalf("got no success within %v, want: %s", hangLimit, what)
+		}
+	}
+}
+
+// stateHas returns a condition on the service's state.
+func stateHas(ok func(state daemon.State) bool) func() bool {
+	return func() bool {
+		state, err := daemon.ReadState("")
+		return err == nil && ok(state)
+	}
+}
+
+// Conditions on the state: the run has ended; its temporary connection is held; the
+// run that heals the boot waits for the virtual router, with a lease.
+var (
+	hasEnded  = stateHas(func(s daemon.State) bool { return s.Ended != nil })
+	isHeld    = stateHas(func(s daemon.State) bool { return s.Ended == nil && len(s.Temporary) == 1 })
+	isWaiting = stateHas(func(s daemon.State) bool {
+		all := names(s.Steps)
+		at := slices.Index(all, "waiting for the virtual router")
+		return s.Healing != nil && at >= 0 && slices.Contains(all[at:], "lease")
+	})
+)
+
+// asked returns how often a DHCP lease was asked for on eth0 by a temporary connection.
+func (s *scenario) asked() int {
+	return strings.Count(s.NMLog(), "Activation: starting connection 'nm-cloud-seed eth0'")
 }

@@ -7,21 +7,23 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/datasource/cloudstack/vrtest"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
 	"github.com/nm-cloud-seed/nm-cloud-seed/test/lab"
 )
 
 // Where the virtual router is, and what it answers.
 
-func TestServerIDIsRouter(t *testing.T) {
+func TestDHCPServerThatIsRouterSeeds(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
 		s.serve(0, s.VRAddr(0), s.router(0, "web"))
 		o := s.seeded("web")
 		if got, want := o.meta["local-hostname"], "web.cs2cloud.internal"; got != want {
-			s.Errorf("local-hostname is %q, not the FQDN %q", got, want)
+			s.Errorf("got local-hostname %q, want the FQDN %q", got, want)
 		}
 		for path, want := range map[string]os.FileMode{
 			"/run/nm-cloud-seed":               0o755 | os.ModeDir,
@@ -32,14 +34,14 @@ func TestServerIDIsRouter(t *testing.T) {
 			"/var/lib/cloud/seed":              0o755 | os.ModeDir,
 		} {
 			if info, err := os.Stat(path); err != nil || info.Mode() != want {
-				s.Errorf("%s: mode %v, %v; want %v", path, info.Mode(), err, want)
+				s.Errorf("%s: got %v, %v, want mode %v", path, info, err, want)
 			}
 		}
 		s.Logf("seeded %v after the start", o.took)
 	})
 }
 
-func TestSharedNetworkWithForeignRouter(t *testing.T) {
+func TestForeignRouterOnSharedNetworkIsIgnored(t *testing.T) {
 	c := lab.NIC{
 		ServerID: netip.MustParseAddr("10.1.1.5"), Router: netip.MustParseAddr("10.1.1.254"),
 		ExtraAddrs: []netip.Prefix{netip.MustParsePrefix("10.1.1.254/24")},
@@ -57,14 +59,14 @@ func TestForeignRouterIsNotTheVR(t *testing.T) {
 		ExtraAddrs: []netip.Prefix{netip.MustParsePrefix("10.1.1.254/24")}, DNSOff: true,
 	}
 	start(t, lab.Config{NICs: []lab.NIC{c}}, func(s *scenario) {
-		s.deadline = 2 * time.Second
+		s.deadline = brief
 		s.kept = []string{"eth0"}
 		s.serve(0, c.Router, foreign())
 		s.failed("eth0: DHCP server 10.1.1.5: connection refused", "eth0: router 10.1.1.254: the answer of 19 bytes is no instance-id")
 	})
 }
 
-func TestRedundantVirtualRouters(t *testing.T) {
+func TestRedundantVirtualRoutersSeed(t *testing.T) {
 	vip := netip.MustParseAddr("10.1.1.1")
 	c := lab.NIC{
 		ServerID: netip.MustParseAddr("10.1.1.2"), Router: vip,
@@ -77,7 +79,7 @@ func TestRedundantVirtualRouters(t *testing.T) {
 			s.serve(0, c.ServerID, vr)
 			s.serve(0, vip, vr)
 			if o := s.seeded("pair"); o.state.Instance.Server != c.ServerID {
-				s.Errorf("asked %v first", o.state.Instance.Server)
+				s.Errorf("got the data from %v, want it from %v", o.state.Instance.Server, c.ServerID)
 			}
 		})
 	})
@@ -85,7 +87,7 @@ func TestRedundantVirtualRouters(t *testing.T) {
 		start(t, lab.Config{NICs: []lab.NIC{c}}, func(s *scenario) {
 			s.serve(0, vip, s.router(0, "pair"))
 			if o := s.seeded("pair"); o.state.Instance.Role != "router" {
-				s.Errorf("found as %q", o.state.Instance.Role)
+				s.Errorf("got the role %q, want router", o.state.Instance.Role)
 			}
 		})
 	})
@@ -118,7 +120,7 @@ func TestTwoNICsAlwaysTheDefaultOne(t *testing.T) {
 					}
 				}
 				if n := len(vrs[1-defaultNIC].Requests()); n != 0 {
-					s.Errorf("the other network's VR was asked %d times", n)
+					s.Errorf("got %d requests at the other network's VR, want none", n)
 				}
 			})
 		})
@@ -126,17 +128,20 @@ func TestTwoNICsAlwaysTheDefaultOne(t *testing.T) {
 }
 
 // The default network's NIC appears a moment after the other one.
-func TestTwoNICsDefaultOneAppearsLater(t *testing.T) {
+func TestTwoNICsLateDefaultOneIsWaitedFor(t *testing.T) {
 	c := twoNICs(1)
-	c.NICs[1].Absent = true
 	start(t, c, func(s *scenario) {
 		s.serve(0, s.VRAddr(0), s.router(0, "eth0"))
-		s.after(300*time.Millisecond, func() error {
-			if err := s.AddNIC(1); err != nil {
+		s.serve(1, s.VRAddr(1), s.router(1, "eth1"))
+		// All that takes long is there already: eth1 has to come within the 2 s in
+		// which it is waited for.
+		s.must(s.Command(s.Context(), "ip", "link", "set", "eth1", "netns", "vr1").Run())
+		leased := stateHas(func(state daemon.State) bool { return slices.Contains(names(state.Steps), "lease") })
+		s.when("a lease of eth0", leased, func() error {
+			if err := s.RouterCommand(s.Context(), 1, "ip", "link", "set", "eth1", "netns", "vm").Run(); err != nil {
 				return err
 			}
-			s.serve(1, s.VRAddr(1), s.router(1, "eth1"))
-			return nil
+			return s.Command(s.Context(), "ip", "link", "set", "eth1", "up").Run()
 		})
 		s.seeded("eth1")
 	})
@@ -144,9 +149,9 @@ func TestTwoNICsDefaultOneAppearsLater(t *testing.T) {
 
 // The default network's DHCP server is slower than the other network's by more
 // than any answer of a VR takes.
-func TestTwoNICsDefaultLeaseLate(t *testing.T) {
+func TestTwoNICsLateDefaultLeaseIsWaitedFor(t *testing.T) {
 	c := twoNICs(1)
-	c.NICs[1].OfferDelay = 2 * time.Second
+	c.NICs[1].OfferDelay = 1500 * time.Millisecond // the DISCOVER of 1 s, which we repeat at 3 s
 	start(t, c, func(s *scenario) {
 		s.serve(0, s.VRAddr(0), s.router(0, "eth0"))
 		s.serve(1, s.VRAddr(1), s.router(1, "eth1"))
@@ -154,21 +159,21 @@ func TestTwoNICsDefaultLeaseLate(t *testing.T) {
 	})
 }
 
-func TestVROnlyOnTheSecondNIC(t *testing.T) {
+func TestVROnSecondNICSeeds(t *testing.T) {
 	start(t, twoNICs(0), func(s *scenario) {
 		s.serve(1, s.VRAddr(1), s.router(1, "second"))
 		s.seeded("second")
 	})
 }
 
-func TestNoRouterOption(t *testing.T) {
+func TestLeaseWithoutRouterSeeds(t *testing.T) {
 	start(t, lab.Config{NICs: []lab.NIC{{NoRouter: true}}}, func(s *scenario) {
 		s.serve(0, s.VRAddr(0), s.router(0, "alone"))
 		s.seeded("alone")
 	})
 }
 
-func TestDataServerOnly(t *testing.T) {
+func TestDataServerOnlySeeds(t *testing.T) {
 	addr := netip.MustParseAddr("10.1.1.77")
 	c := lab.NIC{
 		ExtraAddrs:  []netip.Prefix{netip.PrefixFrom(addr, 24)},
@@ -177,54 +182,54 @@ func TestDataServerOnly(t *testing.T) {
 	start(t, lab.Config{NICs: []lab.NIC{c}}, func(s *scenario) {
 		s.serve(0, addr, s.router(0, "named"))
 		if o := s.seeded("named"); o.state.Instance.Server != addr || o.state.Instance.Role != "data-server" {
-			s.Errorf("found %+v", o.state.Instance)
+			s.Errorf("got %+v, want data-server at %v", o.state.Instance, addr)
 		}
 	})
 }
 
 // DNS servers that cannot be reached must not hold up what works without them.
-func TestDNSServersOffLink(t *testing.T) {
+func TestUnreachableDNSServersDoNotMatter(t *testing.T) {
 	c := lab.NIC{DNS: []netip.Addr{netip.MustParseAddr("192.0.2.53"), netip.MustParseAddr("198.51.100.53")}}
 	t.Run("VR present", func(t *testing.T) {
 		start(t, lab.Config{NICs: []lab.NIC{c}}, func(s *scenario) {
 			s.serve(0, s.VRAddr(0), s.router(0, "offlink"))
-			if o := s.seeded("offlink"); o.took > 2*time.Second {
-				s.Errorf("took %v", o.took)
-			}
+			s.seeded("offlink")
 		})
 	})
 	t.Run("VR 3 s late", func(t *testing.T) {
 		start(t, lab.Config{NICs: []lab.NIC{c}}, func(s *scenario) {
 			s.after(3*time.Second, func() error { s.serve(0, s.VRAddr(0), s.router(0, "offlink")); return nil })
-			if o := s.seeded("offlink"); o.took > 8*time.Second {
-				s.Errorf("took %v", o.took)
-			}
+			s.seeded("offlink")
 		})
 	})
 }
 
-func TestVRTenSecondsLate(t *testing.T) {
+func TestVRTenSecondsLateSeeds(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
-		s.deadline = 30 * time.Second
 		s.after(10*time.Second, func() error { s.serve(0, s.VRAddr(0), s.router(0, "late")); return nil })
-		if o := s.seeded("late"); o.took < 10*time.Second || o.took > 14*time.Second {
-			s.Errorf("took %v", o.took)
-		}
+		s.seeded("late")
 	})
 }
 
-func TestVRAnswers404AtFirst(t *testing.T) {
+func TestVRThatAnswers404AtFirstSeeds(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
 		vr := s.router(0, "patience")
-		vr.SetFaults(vrtest.Fault{Status: 404, For: 5 * time.Second})
+		vr.SetFaults(vrtest.Fault{Match: vrtest.Path("/latest/meta-data/instance-id"), Status: 404, Times: 4})
 		s.serve(0, s.VRAddr(0), vr)
-		if o := s.seeded("patience"); o.took < 4*time.Second || o.took > 9*time.Second {
-			s.Errorf("took %v", o.took)
+		s.seeded("patience")
+		var got []int
+		for _, r := range vr.Requests() {
+			if r.Path == "/latest/meta-data/instance-id" {
+				got = append(got, r.Status)
+			}
+		}
+		if want := []int{404, 404, 404, 404, 200}; !slices.Equal(got[:min(len(got), 5)], want) {
+			s.Errorf("got the answers %d, want %d", got, want)
 		}
 	})
 }
 
-func TestStaleIndex(t *testing.T) {
+func TestStaleIndexKeyIsLeftOut(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
 		vr := vrtest.New()
 		vm := vrtest.Example(instance, s.ClientAddr(0))
@@ -235,18 +240,18 @@ func TestStaleIndex(t *testing.T) {
 		s.serve(0, s.VRAddr(0), vr)
 		o := s.seeded("stale")
 		if _, there := o.meta["emptied-by-user"]; there || len(o.meta) != len(vm.Metadata) {
-			s.Errorf("metadata is %v", o.meta)
+			s.Errorf("got the metadata %v, want %d keys without emptied-by-user", o.meta, len(vm.Metadata))
 		}
 	})
 }
 
-func TestNoVRAtAll(t *testing.T) {
+func TestNoVRFailsAtDeadline(t *testing.T) {
 	start(t, lab.Config{}, func(s *scenario) {
-		s.deadline = 4 * time.Second
+		s.deadline = brief
 		s.kept = []string{"eth0"} // a VM had better keep its network
 		o := s.failed("no instance metadata before the deadline", "eth0: DHCP server 10.1.1.1: connection refused")
-		if o.took < 4*time.Second || o.took > 6*time.Second {
-			s.Errorf("took %v", o.took)
+		if o.took < brief {
+			s.Errorf("got the failure after %v, want it at the deadline of %v", o.took, brief)
 		}
 	})
 }

@@ -48,18 +48,18 @@ func TestSlowServerAnswer(t *testing.T) {
 		}
 		if c.want == 0 {
 			if got != nil {
-				t.Errorf("%s: an answer", name)
+				t.Errorf("%s: got the answer %v, want none", name, got)
 			}
 			continue
 		}
 		if string(got[4:8]) != "xid!" || !bytes.Equal(got[28:34], mac) {
-			t.Errorf("%s: the answer is for somebody else", name)
+			t.Errorf("%s: got the answer %v, want the request's transaction and hardware address", name, got)
 		}
 		if _, ok := dhcpOptions(got)[optionRouter]; ok {
-			t.Errorf("%s: there is a router option", name)
+			t.Errorf("%s: got a router option, want none", name)
 		}
 		if addr := got[16:20]; c.want != dhcpNak && !slices.Equal(addr, []byte{10, 1, 1, 100}) {
-			t.Errorf("%s: the address is %v", name, addr)
+			t.Errorf("%s: got the address %v, want 10.1.1.100", name, addr)
 		}
 	}
 }
@@ -68,11 +68,11 @@ func TestDHCPOptions(t *testing.T) {
 	t.Parallel()
 	for _, broken := range [][]byte{nil, {53}, {53, 1}, {53, 2, 1}, {0, 0, 53}} {
 		if got := messageType(append(make([]byte, optionsAt), broken...)); got != 0 {
-			t.Errorf("%v has message type %d", broken, got)
+			t.Errorf("%v: got message type %d, want 0", broken, got)
 		}
 	}
 	if got := messageType(append(make([]byte, optionsAt), 0, 61, 2, 53, 1, 53, 1, 1)); got != dhcpDiscover {
-		t.Errorf("the message type behind padding and another option is %d", got)
+		t.Errorf("got message type %d behind padding and another option, want %d", got, dhcpDiscover)
 	}
 }
 
