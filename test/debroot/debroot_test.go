@@ -180,7 +180,7 @@ func TestPrepareReportsEachMissingRoot(t *testing.T) {
 				if err := s.prepare(t.Context(), &out, tt.terminal, wanted); err != nil {
 					t.Fatal(err)
 				}
-				head := "2 of 3 Debian roots are missing: about 0.4 GB in " + s.dir + " and 2 minutes\n"
+				head := "2 of 3 Debian roots are missing: about 0.4 GB in " + s.dir + " and 3 minutes\n"
 				if got := out.String(); !strings.HasPrefix(got, head) || !strings.HasSuffix(got, tt.line) {
 					t.Errorf("got %q, want %q at its begin and %q at its end", got, head, tt.line)
 				}

@@ -80,9 +80,9 @@ func withBases(wanted []Root) (all []Root) {
 func (r Root) cost() (size int64, duration time.Duration) {
 	switch {
 	case r.onImage:
-		return 60e6, 15 * time.Second
+		return 40e6, 15 * time.Second
 	case r.isImage():
-		return 350e6, 75 * time.Second
+		return 350e6, 2 * time.Minute
 	}
 	return 1.2e9, 3 * time.Minute
 }
