@@ -50,7 +50,7 @@ func TestParseUnits(t *testing.T) {
 	}
 }
 
-func TestTimes(t *testing.T) {
+func TestTimesCountFromTheFirstProcess(t *testing.T) {
 	t.Parallel()
 	r := sample(t, "good", nil)
 	for name, c := range map[string]struct{ got, want time.Duration }{
@@ -75,7 +75,7 @@ func TestConsoleIsText(t *testing.T) {
 }
 
 // The same line of the journal and the console counts once.
-func TestSaid(t *testing.T) {
+func TestSaidHasEachLineOnce(t *testing.T) {
 	t.Parallel()
 	r := sample(t, "good", map[string]string{journalFile: "[1.0] a: x\n[1.0] a: y\n", consoleFile: "x on the console\n[1.0] a: x"})
 	got := r.said(regexp.MustCompile("x"))
@@ -86,7 +86,7 @@ func TestSaid(t *testing.T) {
 
 // What is laid over the images is all there, and the units that are enabled are
 // among it.
-func TestTree(t *testing.T) {
+func TestTreeHasEachEnabledUnitAndProgram(t *testing.T) {
 	t.Parallel()
 	for _, unit := range slices.Sorted(maps.Keys(enabled)) {
 		if _, err := fs.Stat(tree, "image/etc/systemd/system/"+unit); err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestParse(t *testing.T) {
+func TestParseReadsOptions(t *testing.T) {
 	t.Parallel()
 	o, err := parse([]string{"-run", "^sid/", "-parallel", "1", "x.deb"})
 	if err != nil || o.run == nil || !o.run.MatchString("sid/with") || o.run.MatchString("qemu/sid") || o.parallel != 1 || !filepath.IsAbs(o.pkg) {
@@ -61,7 +61,7 @@ func TestScenariosAreWhole(t *testing.T) {
 	}
 }
 
-func TestTable(t *testing.T) {
+func TestTableHasALinePerBoot(t *testing.T) {
 	t.Parallel()
 	results := []result{
 		{scenario: "bookworm/with", boot: "first boot", report: sample(t, "good", nil)},
@@ -82,7 +82,7 @@ sid/without, first boot       -            1.4         1.5     6.0  2 wrong
 }
 
 // Of good boots nothing stays, unless it was asked for; of bad ones, all.
-func TestFinish(t *testing.T) {
+func TestFinishKeepsWhatBadBootsLeft(t *testing.T) {
 	for name, c := range map[string]struct {
 		wrong []error
 		o     options
@@ -118,7 +118,7 @@ func TestFinish(t *testing.T) {
 }
 
 // A boot that was not done, or hung, is no good one.
-func TestNothingLeft(t *testing.T) {
+func TestBootThatWasNotDoneIsNotGood(t *testing.T) {
 	t.Parallel()
 	r := readReport(os.DirFS(t.TempDir()), nil)
 	for _, c := range seeded {

@@ -10,7 +10,7 @@ import (
 )
 
 // Each verdict on the D-Bus API and the hook finds what it is there for.
-func TestServedVerdicts(t *testing.T) {
+func TestVerdictsOnTheAPIFindEachDefect(t *testing.T) {
 	t.Parallel()
 	asked := func(before, after int, apart ...string) string {
 		const crawl = ":80 GET /latest/user-data 200"
@@ -68,7 +68,7 @@ func TestServedVerdicts(t *testing.T) {
 	}
 }
 
-func TestHookVerdicts(t *testing.T) {
+func TestVerdictsOnTheHookFindEachDefect(t *testing.T) {
 	t.Parallel()
 	const stopped, asked, runs = "systemd[1]: Stopped nm-cloud-seed-heal.service - X.\n", "nm-dispatcher: nm-cloud-seed: " + hookWord + "\n", "systemd[1]: Starting nm-cloud-seed-bus.service - X\nsystemd[1]: Started nm-cloud-seed-bus.service - X.\n"
 	for journal, want := range map[string]bool{

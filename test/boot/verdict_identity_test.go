@@ -28,7 +28,7 @@ func healUnitIs(properties ...string) string {
 	return "Id=nm-cloud-seed-heal.service\n" + strings.Join(properties, "\n") + "\n"
 }
 
-func TestIdentityVerdicts(t *testing.T) {
+func TestVerdictsOnIdentityFindEachDefect(t *testing.T) {
 	t.Parallel()
 	const (
 		vr   = "virtual router"
@@ -89,7 +89,7 @@ func TestIdentityVerdicts(t *testing.T) {
 }
 
 // A copy that is no newer than the boot before's was not made in this one.
-func TestFreshIsNewer(t *testing.T) {
+func TestFreshDataIsNewerThanThatOfTheBootBefore(t *testing.T) {
 	t.Parallel()
 	r := sample(t, "good", map[string]string{"status.json": statusAt(late, "virtual router"), "ours/last-boot.json": copyAt(late, instance), "cs/meta-data": instance})
 	for fetched, good := range map[string]bool{early: true, late: false} {
@@ -100,7 +100,7 @@ func TestFreshIsNewer(t *testing.T) {
 	}
 }
 
-func TestAsAtFirst(t *testing.T) {
+func TestAsAtFirstComparesWithTheBootBeforeTheLast(t *testing.T) {
 	t.Parallel()
 	r := sample(t, "good", nil)
 	if asAtFirst.judge(r) == nil {
@@ -117,7 +117,7 @@ func TestAsAtFirst(t *testing.T) {
 	}
 }
 
-func TestAwait(t *testing.T) {
+func TestAwaitEndsAtTheMomentAndNotBefore(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	artifacts, err := os.OpenRoot(dir)

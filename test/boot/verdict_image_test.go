@@ -8,7 +8,7 @@ import (
 )
 
 // Each verdict on a variant passes what is right, and nothing of what is wrong.
-func TestVariantVerdicts(t *testing.T) {
+func TestVerdictsOnVariantsFindEachDefect(t *testing.T) {
 	t.Parallel()
 	units := sample(t, "good", nil).text("units") + "\n\n"
 	for name, c := range map[string]struct {
@@ -66,7 +66,7 @@ func finds(t *testing.T, name string, c check, right map[string]string, wrong []
 	}
 }
 
-func TestRenewed(t *testing.T) {
+func TestRenewedFindsDataOfTheFirstVM(t *testing.T) {
 	t.Parallel()
 	changes := map[string]string{
 		"instance-id": otherInstance, "hostname": otherHostname, "fqdn": otherHostname + "." + domain,
@@ -91,7 +91,7 @@ func TestRenewed(t *testing.T) {
 	}
 }
 
-func TestExamined(t *testing.T) {
+func TestExaminedComparesProblemsAndWarnings(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string][]string{
 		`{"checks":[{"name":"a","state":"ok"},{"name":"b.c","state":"info"}]}`:                                          nil,

@@ -96,7 +96,7 @@ func TestBugFailsAsItShould(t *testing.T) {
 }
 
 // A container has no word of the generator's.
-func TestNamed(t *testing.T) {
+func TestNamedFindsTheGeneratorsMessage(t *testing.T) {
 	t.Parallel()
 	const said = "[3.3] nm-cloud-seed-generator: not held until cloud-init's network stage is done: dbus.service NetworkManager.service x.service\n"
 	if len(wrong(sample(t, "good", nil), []check{named})) == 0 {
@@ -131,7 +131,7 @@ func TestEachCheckOfABootThatGoesOnCanFail(t *testing.T) {
 }
 
 // The words of systemd 252, 257 and 262 and of dbus-daemon.
-func TestWords(t *testing.T) {
+func TestPatternsMatchMessagesOfSystemdAndDBus(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]*regexp.Regexp{
 		"systemd[1]: sysinit.target: Found ordering cycle on cloud-init.service/start":                                          cycle,
@@ -181,7 +181,7 @@ func TestOnlyThisBootsComplaints(t *testing.T) {
 }
 
 // An emulated machine may have no NIC yet in cloud-init's local stage.
-func TestNoNICYet(t *testing.T) {
+func TestMissingNICIsForgivenInAnEmulatedMachine(t *testing.T) {
 	t.Parallel()
 	r := sample(t, "good", map[string]string{
 		outcomeFile:      `{"Virtual": true}`,
@@ -192,7 +192,7 @@ func TestNoNICYet(t *testing.T) {
 	}
 }
 
-func TestDrawn(t *testing.T) {
+func TestDrawnFindsEachDefectOfThePicture(t *testing.T) {
 	t.Parallel()
 	picture := sample(t, "good", nil).text("plot.svg")
 	row := func(name string) string { return `<text class="name">` + name + "</text>\n" }
@@ -217,7 +217,7 @@ func TestDrawn(t *testing.T) {
 	}
 }
 
-func TestSameMachine(t *testing.T) {
+func TestSameMachineFindsEachChange(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"", "host-keys", "instance-id", "authorized-keys", "users"} {
 		changes := map[string]string{}
@@ -235,7 +235,7 @@ func TestSameMachine(t *testing.T) {
 	}
 }
 
-func TestInert(t *testing.T) {
+func TestInertFindsWhatThePackageChanges(t *testing.T) {
 	t.Parallel()
 	good := map[string]string{
 		"units":                    "Id=a.service\nAfter=b.mount c.target gone.service\nActiveState=active\n\nId=gone.service\nAfter=a.service\n\nId=b.mount\n\nId=c.target\n",
@@ -264,7 +264,7 @@ func TestInert(t *testing.T) {
 	}
 }
 
-func TestNot(t *testing.T) {
+func TestNotFailsWhereTheCheckPasses(t *testing.T) {
 	t.Parallel()
 	got := wrong(sample(t, "good", map[string]string{"hostname": "other\n"}), not(instanceSeen...))
 	if slices.Contains(got, "no hostname") || !slices.Contains(got, "no cloud-id") {

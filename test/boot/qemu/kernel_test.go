@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestKernel(t *testing.T) {
+func TestKernelIsTheNewestWithItsRAMDisk(t *testing.T) {
 	const cloud = "# a comment\nCONFIG_BLK_DEV_NVME=y\nCONFIG_EXT4_FS=y\n"
 	for name, c := range map[string]struct {
 		files          map[string]string

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestArgs(t *testing.T) {
+func TestArgsOfAWholeMachine(t *testing.T) {
 	args := Machine{
 		Disk: "/a,b/disk", Kernel: "/k", Initrd: "/i", Append: "nm-cloud-seed=off", Console: "/a,b/console",
 		Manufacturer: "Apache Software Foundation", Product: "Big, bigger", UUID: "7d4f1f9a-58c1-4f5e-9a3c-3f0c5d9a1b2e",
@@ -38,7 +38,7 @@ func TestArgs(t *testing.T) {
 	}
 }
 
-func TestArgsOfLittle(t *testing.T) {
+func TestArgsLeaveOutWhatIsNotSet(t *testing.T) {
 	got := strings.Join(Machine{Kernel: "/k", Console: "/c"}.args(KVM, nil), " ")
 	want := "-nodefaults -no-user-config -display none -machine q35 -accel kvm -cpu max -smp 1 -m 1024 " +
 		"-qmp stdio -no-reboot -chardev file,id=console,path=/c -serial chardev:console " +
@@ -48,7 +48,7 @@ func TestArgsOfLittle(t *testing.T) {
 	}
 }
 
-func TestShutdownReason(t *testing.T) {
+func TestShutdownReasonIsReadFromQMP(t *testing.T) {
 	const hello = `{"QMP": {"version": {}, "capabilities": []}}{"return": {}}`
 	for messages, want := range map[string]string{
 		"":          "",

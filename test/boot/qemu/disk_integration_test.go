@@ -1,3 +1,5 @@
+//go:build integration
+
 package qemu
 
 import (
@@ -140,7 +142,7 @@ func TestDiskOfAnOverlay(t *testing.T) {
 	}
 }
 
-func TestDiskErrors(t *testing.T) {
+func TestDiskErrorsSayWhatCannotBeDone(t *testing.T) {
 	root, dir := tree(t), t.TempDir()
 	image := filepath.Join(dir, "disk.img")
 	cancelled, cancel := context.WithCancel(t.Context())

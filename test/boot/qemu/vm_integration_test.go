@@ -1,3 +1,5 @@
+//go:build integration
+
 package qemu
 
 import (
@@ -9,7 +11,7 @@ import (
 	"time"
 )
 
-const limit = 30 * time.Second // for a machine that takes a fraction of a second
+const limit = 10 * time.Minute // only a machine that hangs takes that long
 
 func bounded(t *testing.T) context.Context {
 	t.Helper()
@@ -18,22 +20,22 @@ func bounded(t *testing.T) context.Context {
 	return ctx
 }
 
-func TestEnds(t *testing.T) {
+func TestBootReportsHowTheGuestEnded(t *testing.T) {
 	for want, then := range map[End][]byte{PoweredOff: powerOff, Reset: reset} {
 		t.Run(string(want), func(t *testing.T) {
 			m := machine(t, "hello", then)
 			end, err := Boot(bounded(t), m)
 			if end != want || err != nil {
-				t.Errorf("the end is %q, %v", end, err)
+				t.Errorf("got the end %q (%v), want %q", end, err, want)
 			}
 			if console, err := os.ReadFile(m.Console); string(console) != "hello" {
-				t.Errorf("the console says %q, %v", console, err)
+				t.Errorf("got the console %q (%v), want %q", console, err, "hello")
 			}
 		})
 	}
 }
 
-func TestPowerCut(t *testing.T) {
+func TestPowerCutEndsTheGuest(t *testing.T) {
 	vm, err := Start(bounded(t), machine(t, "now", hang))
 	if err != nil {
 		t.Fatal(err)
@@ -44,11 +46,11 @@ func TestPowerCut(t *testing.T) {
 	vm.PowerCut()
 	vm.PowerCut() // is over already
 	if end, err := vm.Wait(); end != PowerCut || err != nil {
-		t.Errorf("the end is %q, %v", end, err)
+		t.Errorf("got the end %q (%v), want %q", end, err, PowerCut)
 	}
 }
 
-func TestPowerCutTooLate(t *testing.T) {
+func TestPowerCutAfterTheEndChangesNothing(t *testing.T) {
 	vm, err := Start(bounded(t), machine(t, "", powerOff))
 	if err != nil {
 		t.Fatal(err)
@@ -58,11 +60,11 @@ func TestPowerCutTooLate(t *testing.T) {
 	}
 	vm.PowerCut()
 	if end, err := vm.Wait(); end != PoweredOff || err != nil {
-		t.Errorf("the end is %q, %v", end, err)
+		t.Errorf("got the end %q (%v), want %q", end, err, PoweredOff)
 	}
 }
 
-func TestHang(t *testing.T) {
+func TestHangingGuestIsKilledWithTheContext(t *testing.T) {
 	m := machine(t, "so far", hang)
 	ctx, cancel := context.WithCancelCause(bounded(t))
 	vm, err := Start(ctx, m)
@@ -75,14 +77,14 @@ func TestHang(t *testing.T) {
 	enough := errors.New("enough")
 	cancel(enough)
 	if end, err := vm.Wait(); end != "" || !errors.Is(err, enough) {
-		t.Errorf("the end is %q, %v", end, err)
+		t.Errorf("got the end %q (%v), want none and %v", end, err, enough)
 	}
 	if console, err := os.ReadFile(m.Console); string(console) != "so far" {
-		t.Errorf("the console says %q, %v", console, err)
+		t.Errorf("got the console %q (%v), want %q", console, err, "so far")
 	}
 }
 
-func TestAwait(t *testing.T) {
+func TestAwaitEndsWhenTheConsoleShowsTheText(t *testing.T) {
 	m := machine(t, "a line", powerOff)
 	// Of an earlier machine.
 	if err := os.WriteFile(m.Console, []byte("another line"), 0o600); err != nil {
@@ -93,14 +95,14 @@ func TestAwait(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := vm.Await(bounded(t), "another line"); err == nil || !strings.Contains(err.Error(), "has ended") {
-		t.Errorf("for what never comes: %v", err)
+		t.Errorf("for a text that never comes: got %v, want that the guest has ended", err)
 	}
 	if err := vm.Await(bounded(t), "a line"); err != nil {
-		t.Errorf("after the end: %v", err)
+		t.Errorf("after the end of the guest: got %v, want none", err)
 	}
 }
 
-func TestAwaitNoLonger(t *testing.T) {
+func TestAwaitFailsWhenTheContextEnds(t *testing.T) {
 	vm, err := Start(bounded(t), machine(t, "", hang))
 	if err != nil {
 		t.Fatal(err)
@@ -108,12 +110,12 @@ func TestAwaitNoLonger(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if err := vm.Await(ctx, "more"); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("the error is %v", err)
+		t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
 	}
 	vm.PowerCut()
 }
 
-func TestCannotStart(t *testing.T) {
+func TestStartFailsWithoutKernelOrConsole(t *testing.T) {
 	for name, spoil := range map[string]func(*Machine){
 		"no kernel":  func(m *Machine) { m.Kernel += "x" },
 		"no disk":    func(m *Machine) { m.Disk = m.Kernel + "x" },
@@ -124,16 +126,16 @@ func TestCannotStart(t *testing.T) {
 			m := machine(t, "", hang)
 			spoil(&m)
 			if end, err := Boot(bounded(t), m); end != "" || err == nil || !strings.HasPrefix(err.Error(), "cannot ") {
-				t.Errorf("the end is %q, %v", end, err)
+				t.Errorf("got the end %q (%v), want none and an error", end, err)
 			}
 		})
 	}
 }
 
 // A kernel that gets nowhere under KVM, if there is a /dev/kvm, is TCG's.
-func TestFastest(t *testing.T) {
+func TestFastestUsesKVMOnlyIfItBoots(t *testing.T) {
 	if accel, err := Fastest(bounded(t), machine(t, "", hang).Kernel); accel != TCG || err != nil {
-		t.Errorf("the fastest is %q, %v", accel, err)
+		t.Errorf("got %q (%v), want %q", accel, err, TCG)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -141,11 +143,11 @@ func TestFastest(t *testing.T) {
 		return
 	}
 	if _, err := Fastest(ctx, machine(t, "", hang).Kernel); !errors.Is(err, context.Canceled) {
-		t.Errorf("after the end of the context: %v", err)
+		t.Errorf("after the end of the context: got %v, want %v", err, context.Canceled)
 	}
 }
 
-func TestSaysWhatIsMissing(t *testing.T) {
+func TestMissingProgramIsNamedWithItsPackage(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	for name, pkg := range packages {
 		if _, err := run(t.Context(), name); err == nil || !strings.Contains(err.Error(), "install the Debian package "+pkg) {
