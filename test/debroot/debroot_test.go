@@ -132,13 +132,13 @@ func TestErrorNamesMissingProgramOrBadPackage(t *testing.T) {
 }
 
 func TestOpenNamesCommandThatPreparesRoot(t *testing.T) {
-	s := fakeStore(t, buildNothing)
 	for want, r := range map[string]Root{
 		"run: make needs-test":   Image("trixie"),
 		"run: make needs-boot":   Image("trixie", "dbus-broker"),
 		"run: make needs-images": sets()["images"][1],
 		"test/debroot/sets.go":   Image("trixie", "dash"),
 	} {
+		s := fakeStore(t, buildNothing)
 		if dir, err := s.open(r); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %q, %v, want an error with %q", r, dir, err, want)
 		}
