@@ -104,4 +104,4 @@ clean: ## remove what was built
 	rm -rf build dist
 
 clean-cache: ## remove the Debian roots and packages in ~/.cache/nm-cloud-seed
-	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/nm-cloud-seed"
+	rm -rf --one-file-system "$${XDG_CACHE_HOME:-$$HOME/.cache}/nm-cloud-seed"
