@@ -53,7 +53,7 @@ test: ## all tests but the boots, with the race detector, as root
 	$(GO) vet -tags integration ./...
 	$(TIDY) $(GO) test -race -tags integration -timeout $(TIMEOUT) -p 4 -parallel $(PARALLEL) ./...
 
-# As root, the lab's other half: with user namespaces, as an ordinary user has it.
+# The lab with user namespaces, as an ordinary user has it. make test has the race detector.
 test-user: needs-demo ## the lab tests as an ordinary user (run by root: as nobody)
 	$(TIDY) test/as-user $(PARALLEL)
 

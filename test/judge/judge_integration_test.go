@@ -4,7 +4,6 @@ package judge_test
 
 import (
 	"context"
-	"net"
 	"os"
 	"os/exec"
 	"slices"
@@ -53,8 +52,9 @@ func releases(t *testing.T, body func(t *testing.T, b *bench)) {
 			c := lab.Config{Profiles: map[string]string{"lan.nmconnection": profile}}
 			lab.Run(t, c, func(l *lab.Lab) {
 				b := &bench{Lab: l, vr: vrtest.New(), suite: suite}
-				b.serve(t, ":80", b.vr.ServeMetadata)
-				b.serve(t, ":8080", b.vr.ServePasswords)
+				if err := b.ServeVR(t.Context(), 0, b.vr); err != nil {
+					t.Fatal(err)
+				}
 				python := func(name string, args ...string) *exec.Cmd {
 					return l.Command(context.Background(), name, args...)
 				}
@@ -74,17 +74,6 @@ func releases(t *testing.T, body func(t *testing.T, b *bench)) {
 			})
 		})
 	}
-}
-
-func (b *bench) serve(t *testing.T, port string, serve func(context.Context, net.Listener) error) {
-	t.Helper()
-	l, err := b.Listen(0, b.VRAddr(0).String()+port)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	t.Cleanup(cancel)
-	go serve(ctx, l)
 }
 
 // crawl lets cloud-init crawl the VR.

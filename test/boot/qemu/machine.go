@@ -85,10 +85,13 @@ func (m Machine) args(accel Accel, wires []wire) []string {
 	return args
 }
 
-// commandLine is the kernel's. A panic ends the machine as a reset does, and
-// there is nobody in it to be protected from.
+// commandLine returns the kernel's command line. A panic ends the machine as a reset
+// does, and nothing in it needs protection from the rest. systemd's own 90 s for a
+// device or a unit without a limit are not enough where emulation is slow.
+// https://www.freedesktop.org/software/systemd/man/latest/kernel-command-line.html
 func (m Machine) commandLine() string {
-	return strings.TrimSpace("root=/dev/nvme0n1 rw console=ttyS0 panic=-1 mitigations=off " + m.Append)
+	return strings.TrimSpace("root=/dev/nvme0n1 rw console=ttyS0 panic=-1 mitigations=off " +
+		"systemd.default_device_timeout_sec=900 systemd.default_timeout_start_sec=900 " + m.Append)
 }
 
 func (m Machine) dmi() string {

@@ -17,7 +17,7 @@ func TestArgsOfAWholeMachine(t *testing.T) {
 	for _, want := range [][]string{
 		{"-accel", "tcg", "-cpu", "Nehalem,cx16=off", "-smp", "1", "-m", "2048"},
 		{"-chardev", "file,id=console,path=/a,,b/console", "-serial", "chardev:console"},
-		{"-kernel", "/k", "-append", "root=/dev/nvme0n1 rw console=ttyS0 panic=-1 mitigations=off nm-cloud-seed=off"},
+		{"-kernel", "/k", "-append", "root=/dev/nvme0n1 rw console=ttyS0 panic=-1 mitigations=off systemd.default_device_timeout_sec=900 systemd.default_timeout_start_sec=900 nm-cloud-seed=off"},
 		{"-initrd", "/i"},
 		{"-drive", "if=none,id=disk,format=raw,cache=unsafe,file=/a,,b/disk", "-device", "nvme,drive=disk,serial=1"},
 		{"-smbios", "type=1,manufacturer=Apache Software Foundation,product=Big,, bigger,uuid=7d4f1f9a-58c1-4f5e-9a3c-3f0c5d9a1b2e"},
@@ -42,7 +42,7 @@ func TestArgsLeaveOutWhatIsNotSet(t *testing.T) {
 	got := strings.Join(Machine{Kernel: "/k", Console: "/c"}.args(KVM, nil), " ")
 	want := "-nodefaults -no-user-config -display none -machine q35 -accel kvm -cpu max -smp 1 -m 1024 " +
 		"-qmp stdio -no-reboot -chardev file,id=console,path=/c -serial chardev:console " +
-		"-kernel /k -append root=/dev/nvme0n1 rw console=ttyS0 panic=-1 mitigations=off -device virtio-rng-pci"
+		"-kernel /k -append root=/dev/nvme0n1 rw console=ttyS0 panic=-1 mitigations=off systemd.default_device_timeout_sec=900 systemd.default_timeout_start_sec=900 -device virtio-rng-pci"
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
