@@ -110,11 +110,11 @@ func (i *image) fill(ctx context.Context, s scenario, pkg []byte) error {
 	return os.Remove(i.path(deb))
 }
 
-// shortIdle ends the D-Bus API's process 3 s after the last call, not 30 s: every
+// shortIdle ends the D-Bus API's process 10 s after the last call, not 30 s: every
 // boot that has called it waits for that.
 const (
 	shortIdleFile = "/etc/systemd/system/nm-cloud-seed-bus.service.d/short-idle.conf"
-	shortIdle     = "[Service]\nExecStart=\nExecStart=/usr/bin/nm-cloud-seed bus --idle 3s\n"
+	shortIdle     = "[Service]\nExecStart=\nExecStart=/usr/bin/nm-cloud-seed bus --idle 10s\n"
 )
 
 // path is where a file of the image is on this machine.
