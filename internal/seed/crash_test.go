@@ -96,7 +96,11 @@ func TestWriterKilledAtAnyMoment(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	rounds, leftovers, foreign := 0, 0, 0
 	took := time.Millisecond // of the newest write that was seen
+	const most = 5000
 	for ; rounds < 40 || leftovers == 0; rounds++ {
+		if rounds == most {
+			t.Fatalf("got no kill in a write in %d rounds, want one", most)
+		}
 		if rounds%4 == 0 {
 			if err := os.RemoveAll(filepath.Dir(s.Link)); err != nil {
 				t.Fatal(err)

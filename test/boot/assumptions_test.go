@@ -13,10 +13,10 @@ func TestEachAssumptionIsBrokenByAScenarioOfTestBoot(t *testing.T) {
 	t.Parallel()
 	all := choose(scenarios(), options{})
 	for _, a := range assumptions() {
-		if !slices.ContainsFunc(all, a.broken) {
+		if !slices.ContainsFunc(all, a.isBrokenBy) {
 			t.Errorf("%s: got no scenario of make test-boot that breaks it, want one or more", a.what)
 		}
-		if !slices.ContainsFunc(all, func(s scenario) bool { return !a.broken(s) }) {
+		if !slices.ContainsFunc(all, func(s scenario) bool { return !a.isBrokenBy(s) }) {
 			t.Errorf("%s: got each scenario breaking it, want it to hold in some: it is no assumption", a.what)
 		}
 	}

@@ -165,8 +165,7 @@ func beforeRelease(extended bool, why string, all ...scenario) []scenario {
 	return all
 }
 
-// asOthers: where a scenario is there for each suite, the oldest and the newest prove it
-// in each run.
+// asOthers: where a scenario is there for each suite, two suites prove it in each run.
 const asOthers = "the same on the other suites"
 
 func find(name string) (scenario, error) {

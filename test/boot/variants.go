@@ -93,7 +93,7 @@ func variants() []scenario {
 	}
 	all = append(all, rhel("bookworm"), rhel("trixie"))
 	for _, suite := range suites {
-		all = append(all, beforeRelease(suite != "trixie", asOthers, cleaned(suite))...)
+		all = append(all, beforeRelease(suite == "bookworm", asOthers, cleaned(suite))...)
 		all = append(all, beforeRelease(suite == "trixie", asOthers, elsewhere(suite))...)
 	}
 	return append(all,

@@ -40,7 +40,7 @@ var healthy = []check{
 }
 
 // instanceSeen is cloud-init with the right instance. None of it holds without
-// the package, which TestVerdicts and the boots without it show.
+// the package, which TestBugFailsAsItShould and the boots without it show.
 var instanceSeen = []check{
 	{"datasource", datasource},
 	{"cloud-id", func(r *report) error { return r.wants("cloud-id", "cloudstack") }},
@@ -82,7 +82,8 @@ func ends(r *report) error {
 const stallLimit, usualLoading = 25 * time.Second, 500 * time.Millisecond
 
 // stalls finds what took longer to start than anything should in a container, at the
-// pace of this boot. An emulated processor may need that long.
+// pace of this boot. An emulated processor may need that long. At a slow pace it misses
+// a single stall of D-Bus: dbus-daemon reports that one, and noTimeout finds the report.
 func stalls(r *report) error {
 	if r.outcome.Virtual {
 		return nil

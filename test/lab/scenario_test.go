@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -241,8 +242,9 @@ func (s *scenario) undisturbed(f func()) {
 	}
 }
 
-// marker is a route in a table of its own, which nothing but changesDuring touches.
-const marker = "203.0.113.77"
+// markers is the network of routes in a table of its own, which nothing but
+// changesDuring touches. Each has an address of its own: a report may come late.
+const markers = "203.0.113."
 
 // changesDuring runs f and returns what ip(8) reports of addresses and routes from
 // before f to a moment after it.
@@ -263,38 +265,42 @@ func (s *scenario) changesDuring(f func(), options ...string) (changes []string)
 			lines <- line
 		}
 	}()
-	// mark makes two events of the marker and collects what is reported before them.
-	mark := func() (before []string, marked bool) {
+	marked := 0
+	// mark makes two events of a new marker and collects what is reported before them.
+	mark := func(limit time.Duration) (before []string, heard bool) {
+		marked++
+		marker := markers + strconv.Itoa(marked)
 		for _, verb := range []string{"add", "delete"} {
 			out, err := s.Command(s.Context(), "ip", "route", verb, marker, "dev", "lo", "table", "4242").CombinedOutput()
 			if err != nil {
 				s.Fatalf("cannot %s a route: %v: %s", verb, err, out)
 			}
 		}
-		limit := time.After(200 * time.Millisecond)
+		expired := time.After(limit)
 		for {
 			select {
-			case line := <-lines:
-				if strings.HasPrefix(line, "Deleted "+marker) {
+			case line, open := <-lines:
+				switch {
+				case !open:
+					s.Fatal("cannot see changes of addresses and routes: ip monitor has ended")
+				case strings.HasPrefix(line, "Deleted "+marker+" "):
 					return before, true
-				}
-				if !strings.HasPrefix(line, marker) {
+				case !strings.Contains(line, markers):
 					before = append(before, line)
 				}
-			case <-limit:
+			case <-expired:
 				return before, false
 			}
 		}
 	}
-	for marked := false; !marked; { // until the program listens
-		_, marked = mark()
+	for heard := false; !heard; { // until the program listens
+		_, heard = mark(time.Second)
 	}
 	f()
 	time.Sleep(300 * time.Millisecond) // more may come, which slowness can only hide
-	for marked := false; !marked; {
-		var before []string
-		before, marked = mark()
-		changes = append(changes, before...)
+	changes, heard := mark(hangLimit)
+	if !heard {
+		s.Fatalf("got no report of a route within %v, want one", hangLimit)
 	}
 	s.must(events.Process.Kill())
 	for range lines { // until the pipe is closed

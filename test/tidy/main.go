@@ -102,9 +102,11 @@ func finish(ended error, grace time.Duration) (status int, err error) {
 
 // killOrphans ends the children of this process, which at this point are the orphans of
 // the command, and theirs. It returns the command lines of those that had to be killed.
+// A process that does not end although it was killed is left after a minute.
 func killOrphans(grace time.Duration) (killed []string) {
-	const step = 20 * time.Millisecond
-	for deadline := time.Now().Add(grace); ; time.Sleep(step) {
+	const step, most = 20 * time.Millisecond, time.Minute
+	seen := make(map[int]bool)
+	for deadline := time.Now().Add(grace); time.Since(deadline) < most; time.Sleep(step) {
 		for { // who has ended is reaped, or it would be a child for ever
 			var status syscall.WaitStatus
 			if pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil); pid <= 0 || err != nil {
@@ -119,10 +121,14 @@ func killOrphans(grace time.Duration) (killed []string) {
 			continue
 		}
 		for _, pid := range left {
-			killed = append(killed, commandLine(pid))
+			if !seen[pid] {
+				seen[pid] = true
+				killed = append(killed, commandLine(pid))
+			}
 			_ = syscall.Kill(pid, syscall.SIGKILL) // or it has ended meanwhile
 		}
 	}
+	return killed
 }
 
 // children returns the running children of this process; their children become this
