@@ -10,7 +10,7 @@ func TestRoomIsTheScarcestOfProcessorsMemoryAndInotify(t *testing.T) {
 	}{
 		"processors":      {2, 1 << 20, 8192, room{6, "2 processors"}},
 		"memory":          {16, 4 * containerMiB, 8192, room{4, "2800 MiB of free memory"}},
-		"inotify":         {16, 1 << 20, 128, room{5, "128 free inotify instances (more: sysctl fs.inotify.max_user_instances=1024)"}},
+		"inotify":         {16, 1 << 20, 128, room{8, "128 free inotify instances (more: sysctl fs.inotify.max_user_instances=1024)"}},
 		"nothing is left": {2, 10, 0, room{1, "10 MiB of free memory"}},
 		"unknown":         {1, unknown, unknown, room{3, "1 processors"}},
 	} {
