@@ -3,7 +3,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 GO      ?= go
 LINT     = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 TIDY     = build/tidy # ends what a command leaves running, and removes its temporary files
-BOOT_TIMES ?= '50 minutes' '30 minutes'
+BOOT_TIMES ?= '25 minutes' '15 minutes'
 PARALLEL = 8 # lab tests mostly wait
 TIMEOUT  = 60m # of a package's tests: only a hang takes that long
 FUZZTIME ?= 10s
@@ -51,7 +51,7 @@ check: ## vet and unit tests, for every change: needs only Go
 	CGO_ENABLED=0 $(GO) test -timeout $(TIMEOUT) ./...
 
 test: ## all tests but the boots, with the race detector, as root
-	@test/preflight test '25 minutes' '8 minutes' '1.5 GB in ~/.cache/nm-cloud-seed' $(TEST_PACKAGES)
+	@test/preflight test '20 minutes' '10 minutes' '1.0 GB in ~/.cache/nm-cloud-seed' $(TEST_PACKAGES)
 	@$(MAKE) --no-print-directory needs-test
 	$(TIDY) $(GO) test -race -tags integration -timeout $(TIMEOUT) -p 4 -parallel $(PARALLEL) ./...
 
@@ -68,7 +68,7 @@ test-boot: ## boot Debian 12, 13 and sid with and without the package, in contai
 	$(TIDY) build/boot/boot -artifacts build/boot/left $(BOOT) build/boot/*.deb
 
 test-boot-all: ## also those boots that are done before a release
-	$(MAKE) --no-print-directory test-boot BOOT='-all $(BOOT)' BOOT_TIMES="'90 minutes' '70 minutes'"
+	$(MAKE) --no-print-directory test-boot BOOT='-all $(BOOT)' BOOT_TIMES="'45 minutes' '30 minutes'"
 
 test-images: ## do what docs/images.md says and check the images
 	@test/preflight $@ '15 minutes' '8 minutes' '1.8 GB in ~/.cache/nm-cloud-seed' $(IMAGES_PACKAGES)
