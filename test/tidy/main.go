@@ -107,20 +107,13 @@ func killOrphans(grace time.Duration) (killed []string) {
 	const step, most = 20 * time.Millisecond, time.Minute
 	seen := make(map[int]bool)
 	for deadline := time.Now().Add(grace); time.Since(deadline) < most; time.Sleep(step) {
-		for { // who has ended is reaped, or it would be a child for ever
-			var status syscall.WaitStatus
-			if pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil); pid <= 0 || err != nil {
-				break
-			}
-		}
-		left := children()
-		if len(left) == 0 {
+		if !reap() {
 			return killed
 		}
 		if time.Now().Before(deadline) {
 			continue
 		}
-		for _, pid := range left {
+		for _, pid := range children() {
 			if !seen[pid] {
 				seen[pid] = true
 				killed = append(killed, commandLine(pid))
@@ -131,8 +124,21 @@ func killOrphans(grace time.Duration) (killed []string) {
 	return killed
 }
 
-// children returns the running children of this process; their children become this
-// process's own when they end.
+// reap reaps the children that have ended, and reports whether there are any others.
+func reap() bool {
+	for {
+		var status syscall.WaitStatus
+		switch pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil); {
+		case errors.Is(err, syscall.ECHILD):
+			return false
+		case err == nil && pid == 0:
+			return true
+		}
+	}
+}
+
+// children returns the running children of this process, but may leave some out while
+// others end; their children become this process's own when they end.
 func children() (pids []int) {
 	files, err := filepath.Glob("/proc/self/task/*/children") // proc_pid_task(5)
 	if err != nil {
