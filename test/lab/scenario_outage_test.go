@@ -399,9 +399,24 @@ func TestHealWaitsWithoutChangingNetwork(t *testing.T) {
 		ran := false
 		g.stopWhen, g.stages = nil, func() error { ran = true; return errors.New("it does not start") }
 		g.when("a wait for the virtual router", isWaiting, func() error {
-			err := errors.Join(g.StopNetworkManager(syscall.SIGKILL), g.StartNetworkManager())
+			if err := errors.Join(g.StopNetworkManager(syscall.SIGKILL), g.StartNetworkManager()); err != nil {
+				return err
+			}
+			// The virtual router is back only when the connection is, and the service has
+			// asked twice since: each time with the lease of that connection.
+			asked := -1
+			for asked < 0 || len(g.vrs[0].Requests()) < asked+2 {
+				if asked < 0 && g.active("nm-cloud-seed eth0") {
+					asked = len(g.vrs[0].Requests())
+				}
+				select {
+				case <-g.Context().Done():
+					return g.Context().Err()
+				case <-time.After(20 * time.Millisecond):
+				}
+			}
 			g.vrs[0].SetFaults()
-			return err
+			return nil
 		})
 		if o := g.run(); o.err == nil || !ran || !strings.Contains(o.err.Error(), "the next boot does it: it does not start") {
 			g.Errorf("got error %v, ran the stages: %t, want: the next boot does it", o.err, ran)
