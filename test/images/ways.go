@@ -26,7 +26,7 @@ func ways() []way {
 		{name: "chroot", prepare: usedImage, open: "mv ROOT opened"},
 		{name: "mmdebstrap", open: "mkdir opened; tar -xf image.tar -C opened"},
 		{name: "mkosi", before: mkosiArchive, open: openDisk + "open_disk mkosi/image.raw"},
-		{name: "virt-customize", before: cloudImage(), open: openQcow + "open_qcow image.qcow2"},
+		{name: "virt-customize", slow: "boots an emulated machine, some minutes", before: cloudImage(), open: openQcow + "open_qcow image.qcow2"},
 		{name: "packer", slow: "builds Packer first, some minutes of compiling", prepare: buildPacker,
 			before: cloudImage(), open: openQcow + "open_qcow output/image.qcow2"},
 	}
