@@ -37,7 +37,7 @@ func FetchPassword(ctx context.Context, l lease.Lease, port uint16) (Password, e
 	return c.fetchPassword(ctx, l)
 }
 
-// fetchPassword is FetchPassword with this client.
+// fetchPassword does what FetchPassword does, with this client.
 func (c *client) fetchPassword(ctx context.Context, l lease.Lease) (Password, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

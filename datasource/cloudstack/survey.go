@@ -85,7 +85,7 @@ func SurveyPasswords(ctx context.Context, l lease.Lease, port uint16) []Finding 
 	return surveyPasswords(ctx, l, func(l lease.Lease) *client { return newClient(l, cmp.Or(port, passwordPort)) })
 }
 
-// surveyPasswords is SurveyPasswords with clients that newClient makes.
+// surveyPasswords does what SurveyPasswords does, with clients that newClient makes.
 func surveyPasswords(ctx context.Context, l lease.Lease, newClient func(lease.Lease) *client) []Finding {
 	found := survey(ctx, []lease.Lease{l}, newClient, func(ctx context.Context, c *client, is *Finding) {
 		body, header, err := c.ask(ctx, is.Server, "/", http.Header{}, maxPassword, probeTimeout)
