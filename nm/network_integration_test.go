@@ -118,7 +118,7 @@ func aLease(address string) *nmtest.Lease {
 	}}
 }
 
-// lab is a bus and a NetworkManager with one idle device on it.
+// lab starts a bus and a NetworkManager with one idle device on it.
 func lab(t *testing.T) (*nmtest.Daemon, *nmtest.NM) {
 	t.Helper()
 	bus := nmtest.Bus(t)

@@ -98,7 +98,7 @@ func TestUnitNames(t *testing.T) {
 	}
 }
 
-// base is what units depend on without saying so.
+// base returns the units that others depend on without saying so.
 func base() map[string]string {
 	files := map[string]string{
 		"default.target":          "-> multi-user.target",

@@ -252,7 +252,7 @@ func (u *Units) loadable() []string {
 	return all
 }
 
-// judgePlan has systemd say what becomes of units with a plan carried out, in a
+// judgePlan asks systemd what becomes of units with a plan carried out, in a
 // root of its own: generators do not run there, but /etc has their precedence.
 func judgePlan(t testing.TB, files map[string]string, p Plan) verdict {
 	t.Helper()

@@ -58,7 +58,7 @@ var shells = map[string]shell{
 		regexp.MustCompile(`(?m)^([^\t\n]+)`), "fish"},
 }
 
-// offers are what a shell offers at the end of a line.
+// offers returns what a shell offers at the end of a line.
 func offers(t *testing.T, name, line, dir string) []string {
 	t.Helper()
 	sh := shells[name]

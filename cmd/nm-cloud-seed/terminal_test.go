@@ -54,7 +54,7 @@ func openTerminal(t *testing.T) (master, tty *os.File) {
 }
 
 // TestProgressIsLiveOnCapableTerminals: only on a terminal that is not dumb a line is written over, and what is
-// long is broken on any terminal, and nowhere else.
+// Long lines are broken on any terminal, and nowhere else.
 func TestProgressIsLiveOnCapableTerminals(t *testing.T) {
 	for _, c := range []struct {
 		term     string

@@ -26,7 +26,7 @@ type pipes struct {
 	open      int // connections that the client has not closed
 }
 
-// newPipeLab is newLab in a synctest bubble: no time passes but what the test,
+// newPipeLab returns a newLab in a synctest bubble: no time passes but what the test,
 // the client and the VR wait for.
 func newPipeLab(t *testing.T, addresses int) *lab {
 	t.Helper()
