@@ -40,10 +40,15 @@ func (r *reader) fstab(into *dir) {
 		if len(f) > 3 {
 			options = strings.Split(f[3], ",")
 		}
-		e := fstabEntry{what: unescapeFstab(f[0]), where: unescapeFstab(f[1]), fstype: f[2], options: options}
-		if e.fstype == "swap" {
+		e := fstabEntry{what: unescapeFstab(f[0]), where: simplify(unescapeFstab(f[1])), fstype: f[2], options: options}
+		switch {
+		case e.fstype == "swap":
 			e.swap(into)
-		} else if strings.HasPrefix(e.where, "/") {
+		case !strings.HasPrefix(e.where, "/"), isAPI(e.where):
+		default:
+			if e.where == "/" {
+				e.options = slices.DeleteFunc(e.options, isIgnoredForRoot)
+			}
 			e.mount(into)
 		}
 	}
@@ -52,6 +57,32 @@ func (r *reader) fstab(into *dir) {
 var fstabEscapes = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 
 func unescapeFstab(s string) string { return fstabEscapes.Replace(s) }
+
+// simplify removes what makes no difference in a path: empty parts and "." (path_simplify
+// in systemd's src/basic/path-util.c). Unlike path.Clean it leaves "..".
+func simplify(where string) string {
+	if !strings.HasPrefix(where, "/") {
+		return where
+	}
+	parts := slices.DeleteFunc(strings.Split(where, "/"), func(part string) bool { return part == "" || part == "." })
+	return "/" + strings.Join(parts, "/")
+}
+
+// isAPI reports whether systemd mounts a file system itself, so that its generator
+// ignores the line (mount_point_is_api and mount_point_ignore in src/shared/mount-setup.c).
+func isAPI(where string) bool {
+	return slices.Contains([]string{
+		"/proc", "/sys", "/dev", "/run", "/run/lock", "/dev/shm", "/dev/pts", "/dev/console", "/sys/kernel/security", "/sys/fs/smackfs",
+		"/sys/fs/cgroup", "/sys/fs/pstore", "/sys/firmware/efi/efivars", "/sys/fs/bpf", "/sys/fs/selinux", "/selinux", "/proc/kmsg", "/proc/sys",
+	}, where) || strings.HasPrefix(where, "/sys/fs/cgroup/")
+}
+
+// isIgnoredForRoot reports whether an option has no effect on the root file system, which
+// is always mounted (add_mount in src/fstab-generator/fstab-generator.c).
+func isIgnoredForRoot(option string) bool {
+	name, _, _ := strings.Cut(option, "=")
+	return slices.Contains([]string{"noauto", "nofail", "x-systemd.automount", "x-systemd.wanted-by", "x-systemd.required-by"}, name)
+}
 
 type fstabEntry struct {
 	what, where, fstype string

@@ -27,7 +27,7 @@ func ofDevices(name string) bool {
 // TestFstabUnitsAgreeWithSystemd holds our units of an fstab against those of the real generator.
 func TestFstabUnitsAgreeWithSystemd(t *testing.T) {
 	const fstab = `# a comment
-/dev/vda1 / ext4 defaults 0 1
+/dev/vda1 / ext4 defaults,noauto,nofail,x-systemd.automount,x-systemd.wanted-by=a.service 0 1
 /dev/vdb /data ext4 x-systemd.after=cloud-init-network.service 0 2
 /dev/vdc /mnt auto defaults,nofail,x-systemd.after=cloud-init.service,_netdev,comment=cloudconfig 0 2
 h:/x /home/n\040fs nfs x-systemd.requires=/data,x-systemd.before=foo.service 0 0
@@ -36,6 +36,16 @@ none /opt tmpfs noauto 0 0
 /dev/vdd /auto ext4 x-systemd.automount,x-systemd.after=a.service,x-systemd.requires=b.service 0 0
 /dev/vde /auto2 ext4 noauto,x-systemd.automount,nofail 0 0
 h:/y /auto3 nfs4 x-systemd.automount,x-systemd.requires-mounts-for=/data 0 0
+/dev/vdi /boot ext4 defaults,noatime 0 2
+/dev/vdj /boot/efi/ vfat umask=0077,nofail 0 1
+/dev/vdk //var/./log ext4 defaults 0 2
+proc /proc proc defaults 0 0
+tmpfs /run tmpfs mode=0755 0 0
+tmpfs /run/lock tmpfs size=5m 0 0
+tmpfs /dev/shm tmpfs defaults 0 0
+none /sys/fs/cgroup/x cgroup2 defaults 0 0
+tmpfs /tmp tmpfs defaults 0 0
+/dev/vdh /usr ext4 defaults 0 2
 /dev/vdg /with%p xfs x-systemd.requires-mounts-for=/y,nofail,x-systemd.wanted-by=multi-user.target 0 0
 few
 `

@@ -10,7 +10,7 @@ import (
 // implicit adds the dependencies that systemd adds by itself: "Automatic
 // dependencies" in systemd.unit(5), .service(5), .socket(5), and so on.
 func (g *graph) implicit(n *node) {
-	if n.id == rootMount && n.file == nil {
+	if n.id == rootMount { // not even logging (mount_load_root_mount in src/core/mount.c)
 		return
 	}
 	switch n.name.typ {
