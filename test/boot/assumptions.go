@@ -80,6 +80,7 @@ func assumptions() []assumption {
 		{"user-data", "a user, a file and commands; no password", func(s scenario) bool {
 			return strings.Contains(s.userData, "chpasswd")
 		}},
+		{"`/etc/fstab`", "lists nothing", func(s scenario) bool { return s.files["/etc/fstab"] != "" }},
 		{"disk", "always in the same machine", func(s scenario) bool { return s.machines }},
 		{"end of a boot", "an orderly power-off", func(s scenario) bool {
 			return slices.ContainsFunc(s.boots, func(b boot) bool { return b.cut != nil })

@@ -299,7 +299,7 @@ func expired(want bool) check {
 // none is cut in its network stage. Apart from that these are the plain machines: an
 // image and the package, which their DMI tells what they are.
 func powerCuts() []scenario {
-	files := make(map[string]string)
+	files := map[string]string{"/etc/fstab": "/dev/nvme0n1 / ext4 errors=remount-ro 0 1\n"}
 	for _, name := range []string{"first", "second"} {
 		files[guestReport+"/who/"+name+".password"] = passwords[name]
 	}

@@ -104,7 +104,10 @@ func TestFinishKeepsWhatBadBootsLeft(t *testing.T) {
 			t.Errorf("%s: the table lacks the seed's time:\n%s", name, said.String())
 		}
 		if (err != nil) != (c.wrong != nil) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want an error if something is wrong", name, err)
+		}
+		if short := strings.HasSuffix(said.String(), "\nin short:\nsid/with, first boot\n  x\n"); short != (c.wrong != nil) {
+			t.Errorf("%s: got %q, want what is wrong at the end", name, said.String())
 		}
 		_, err = os.Stat(dir)
 		if there := err == nil; there != c.left {

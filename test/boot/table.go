@@ -39,21 +39,28 @@ func finish(out io.Writer, scenarios []outcomeOf, took time.Duration, artifacts 
 			_ = os.Remove(dir)
 		}
 	}
-	failed := false
-	for _, r := range all {
-		if len(r.wrong) > 0 {
-			failed = true
-			fmt.Fprintf(out, "\n%s, %s: %s\n", r.scenario, r.boot, r.dir)
-			for _, err := range r.wrong {
-				fmt.Fprintf(out, "  %s\n", strings.ReplaceAll(err.Error(), "\n", "\n    "))
-			}
-			writeExcerpts(out, r.report)
-		}
+	bad := slices.DeleteFunc(all, func(r result) bool { return len(r.wrong) == 0 })
+	if len(bad) == 0 {
+		return nil
 	}
-	if failed {
-		return errFailed
+	for _, r := range bad {
+		fmt.Fprintf(out, "\n%s: %s\n", name(r), r.dir)
+		writeWrong(out, r.wrong)
+		writeExcerpts(out, r.report)
 	}
-	return nil
+	fmt.Fprint(out, "\nin short:\n") // a log is read from its end
+	for _, r := range bad {
+		fmt.Fprintf(out, "%s\n", name(r))
+		writeWrong(out, r.wrong)
+	}
+	return errFailed
+}
+
+// writeWrong writes what is wrong with a boot, a line or more each.
+func writeWrong(out io.Writer, wrong []error) {
+	for _, err := range wrong {
+		fmt.Fprintf(out, "  %s\n", strings.ReplaceAll(err.Error(), "\n", "\n    "))
+	}
 }
 
 // slowest returns where the time went: the scenarios that took longest, and the whole.
