@@ -134,7 +134,9 @@ func passwordRequests(asked bool, told int) check {
 		if n := count("send_my_password"); (n > 0) != asked {
 			return fmt.Errorf("it was asked %d times", n)
 		}
-		if n := count("saved_password"); n != told {
+		// The answer to an emulated machine may take longer than that one waits: it
+		// repeats the request.
+		if n := count("saved_password"); n != told && !(r.outcome.Virtual && n > told && told > 0) {
 			return fmt.Errorf("it was told %d times that the password has been applied, want %d", n, told)
 		}
 		return nil
