@@ -34,5 +34,5 @@ type Origin struct {
 	Index  int        // that device's kernel interface index, 0 if unknown
 	DHCP   netip.Addr // the DHCP server of that device's network, or zero
 	Router netip.Addr // the first router of that device's network, or zero
-	Domain string     // the DNS domain of that device's network, or empty
+	Domain string     // the DNS domain of that device's network, or else of the default network, or empty
 }

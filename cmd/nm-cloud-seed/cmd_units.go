@@ -21,7 +21,7 @@ func placeLeaseCommand() *cobra.Command {
 
 func cleanupCommand() *cobra.Command {
 	return step("cleanup", "Remove what only cloud-init needed", func(f cloudinit.Files) (string, error) {
-		return "", errors.Join(f.RemoveLease(), cloudinit.TakeBack(daemon.RunDir))
+		return "", errors.Join(f.RemoveLease(), cloudinit.TakeBackSecrets(daemon.RunDir))
 	})
 }
 

@@ -128,6 +128,9 @@ func (f *Fetcher) attempt(ctx context.Context, v *viewer) (*datasource.Instance,
 	if p.lease.Default() {
 		origin.Router = p.lease.Routers[0]
 	}
+	if network, ok := DefaultNetwork(v.view); ok && origin.Domain == "" {
+		origin.Domain = network.Domain
+	}
 	f.Found(origin)
 	log := f.Log.WithFields(logrus.Fields{"server": p.answered, "device": p.device})
 	inst, err := crawl(ctx, p.client, p.answered, p.id, p.head)

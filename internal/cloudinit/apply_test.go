@@ -157,7 +157,7 @@ func build(t *testing.T, root string, i int) said {
 		t.Fatal(err)
 	}
 	put(t, root, "var/lib/cloud/data/x", "")
-	if err := (Handover{aHash, true, true}).Write(filepath.Join(root, "run/nm-cloud-seed")); err != nil {
+	if err := (Handover{PasswordHash: aHash, AllowPasswordAuth: true, SSHKeys: true}).Write(filepath.Join(root, "run/nm-cloud-seed")); err != nil {
 		t.Fatal(err)
 	}
 	files := Files{Root: root}

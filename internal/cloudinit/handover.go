@@ -14,6 +14,7 @@ type Handover struct {
 	PasswordHash      string // of the default user, as SHA-512-crypt has it; "" is none
 	AllowPasswordAuth bool   // let sshd accept passwords
 	SSHKeys           bool   // the module ssh runs again, and host keys must stay
+	FQDN              string // where the seed has no domain, so that cloud-init asks nobody for one
 }
 
 // hash is what cloud-init hands to chpasswd -e, whatever the password is: a plain
@@ -30,6 +31,9 @@ func (h Handover) Write(dir string) error {
 	if h.PasswordHash != "" && (len(h.PasswordHash) > maxHash || !hash.MatchString(h.PasswordHash)) {
 		return errors.New("cannot hand the password over to cloud-init: it is not a SHA-512-crypt hash")
 	}
+	if h.FQDN != "" && !fqdn.MatchString(h.FQDN) {
+		return errors.New("cannot hand the host name over to cloud-init: it is not a DNS name")
+	}
 	return writeDropIn(dir, h.file())
 }
 
@@ -38,8 +42,10 @@ func (h Handover) Write(dir string) error {
 // would be none at all, and no way in.
 func (h Handover) file() string {
 	var b strings.Builder
-	b.WriteString("# Written by nm-cloud-seed: what CloudStack wants applied in this boot. It goes\n" +
-		"# away once cloud-init has done so.\n")
+	if h.FQDN == "" || h != (Handover{FQDN: h.FQDN}) {
+		b.WriteString("# Written by nm-cloud-seed: what CloudStack wants applied in this boot. It goes\n" +
+			"# away once cloud-init has done so.\n")
+	}
 	if h.PasswordHash != "" {
 		fmt.Fprintf(&b, "password: \"%s\"\nchpasswd: {expire: false}\n", h.PasswordHash)
 	}
@@ -48,6 +54,10 @@ func (h Handover) file() string {
 	}
 	if h.SSHKeys {
 		b.WriteString("ssh_deletekeys: false\n")
+	}
+	if h.FQDN != "" {
+		fmt.Fprintf(&b, "# Written by nm-cloud-seed: without a domain, cloud-init would ask a DHCP client\n"+
+			"# for one. Another fqdn in user-data overrides it.\nfqdn: \"%s\"\n", h.FQDN)
 	}
 	return b.String()
 }

@@ -21,7 +21,7 @@ func TestHandover(t *testing.T) {
 		{"nothing", Handover{}, comment},
 		{"password", Handover{PasswordHash: aHash}, comment + "password: \"" + aHash + "\"\nchpasswd: {expire: false}\n"},
 		{"keys", Handover{SSHKeys: true}, comment + "ssh_deletekeys: false\n"},
-		{"all", Handover{aHash, true, true}, comment + "password: \"" + aHash + "\"\nchpasswd: {expire: false}\nssh_pwauth: true\nssh_deletekeys: false\n"},
+		{"all", Handover{PasswordHash: aHash, AllowPasswordAuth: true, SSHKeys: true}, comment + "password: \"" + aHash + "\"\nchpasswd: {expire: false}\nssh_pwauth: true\nssh_deletekeys: false\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "nm-cloud-seed")

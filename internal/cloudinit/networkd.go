@@ -23,7 +23,7 @@ type Lease struct {
 	Index  int        // kernel interface index
 	Server netip.Addr // the virtual router
 	Router netip.Addr // zero: none
-	Domain string     // a valid DNS name, or empty
+	Domain string     // a valid DNS name, or empty; never empty where cloud-init must not ask further
 }
 
 // It goes two ways: the service, which has no privileges, lays it ready in its

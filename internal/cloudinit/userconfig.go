@@ -16,6 +16,7 @@ const maxUserConfig = 1 << 20 // bytes
 type UserConfig struct {
 	text   []byte // of all parts
 	layers layers
+	opaque bool // some parts only cloud-init can read
 }
 
 // ParseUserConfig reads user-data as it comes, for its cloud-config, which may be
@@ -25,6 +26,7 @@ func ParseUserConfig(text []byte) UserConfig {
 	var u UserConfig
 	for _, p := range parts(text) {
 		u.text = append(append(u.text, p.text...), '\n')
+		u.opaque = u.opaque || p.isOpaque()
 		if p.typ == cloudConfigType || isCloudConfig(p.text) {
 			// By default a later part is merged over those before it.
 			u.layers = append(configLayer("user-data", p.text), u.layers...)
@@ -60,7 +62,7 @@ func (f Files) UserConfig(instance string) (UserConfig, error) {
 	if !isCloudConfig(text) {
 		return UserConfig{text: text}, nil
 	}
-	return UserConfig{text, configLayer("/"+name, text)}, nil
+	return UserConfig{text: text, layers: configLayer("/"+name, text)}, nil
 }
 
 // configLayer is a layer, or none if the text is none.

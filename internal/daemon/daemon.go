@@ -113,14 +113,15 @@ func (d *Daemon) Run(ctx context.Context) error {
 
 	// 7. The seed, for cloud-init's network stage, which waits for us. With READY,
 	// a step with more privileges puts the lease where cloud-init looks.
-	if err := d.seed(from.Instance); err != nil {
+	name := d.nameFor(from.Instance)
+	if err := d.seed(from.Instance, name); err != nil {
 		return fail(err)
 	}
 
 	d.forgetAllBut(from.Instance.ID)
 
 	// What cloud-init would not apply by itself: a password, changed SSH keys.
-	hand := &handover{Daemon: d, view: networks.current(), silent: from.silent != nil}
+	hand := &handover{Daemon: d, view: networks.current(), silent: from.silent != nil, fqdn: name.FQDN}
 	hand.over(ctx, from.Instance)
 
 	// 8. Ready: cloud-init's network stage may start.
@@ -168,12 +169,12 @@ func (d *Daemon) writeSeed(inst *datasource.Instance) error {
 }
 
 // seed writes the seed, and what old versions of cloud-init need besides.
-func (d *Daemon) seed(inst *datasource.Instance) error {
-	if err := d.writeSeed(inst); err != nil {
+func (d *Daemon) seed(inst *datasource.Instance, name seed.Name) error {
+	if err := d.writeSeed(name.Of(inst)); err != nil {
 		return err
 	}
 	from := inst.Origin
-	lease := cloudinit.Lease{Index: from.Index, Server: from.Server, Router: from.Router, Domain: from.Domain}
+	lease := cloudinit.Lease{Index: from.Index, Server: from.Server, Router: from.Router, Domain: name.Lease}
 	if err := lease.LayReady(filepath.Join(d.Root, RunDir)); err != nil {
 		d.Log.WithError(err).Warn("cloud-init up to 25.1 may not find the seed")
 	}

@@ -45,6 +45,7 @@ type handover struct {
 	view   lease.View // of the networks
 	silent bool       // the virtual router is
 	again  bool       // cloud-init runs its stages once more, for this
+	fqdn   string     // for cloud-init's configuration, if it needs one there
 
 	instance string
 	files    cloudinit.Files
@@ -65,6 +66,7 @@ type handover struct {
 func (h *handover) over(ctx context.Context, inst *datasource.Instance) {
 	h.instance, h.files = inst.ID, cloudinit.Files{Root: h.Root}
 	h.store = credentials.Store{Dir: filepath.Join(h.Root, stateDir)}
+	h.text.FQDN = h.fqdn
 	if h.files.Begun(networkStage) && !h.again {
 		return // the service was restarted: too late for this boot
 	}
@@ -175,7 +177,7 @@ func (h *handover) finish(ctx context.Context, current func() lease.View) {
 		return
 	}
 	if h.text != (cloudinit.Handover{}) {
-		if err := cloudinit.TakeBack(filepath.Join(h.Root, RunDir)); err != nil {
+		if err := cloudinit.TakeBackSecrets(filepath.Join(h.Root, RunDir)); err != nil {
 			h.Log.Warn(err)
 		}
 	}

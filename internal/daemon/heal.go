@@ -57,7 +57,8 @@ func (d *Daemon) Heal(ctx context.Context) error {
 		return nil
 	}
 	from := fromVR(inst)
-	if err := d.seed(inst); err != nil {
+	name := d.nameFor(inst)
+	if err := d.seed(inst, name); err != nil {
 		return err
 	}
 	d.forgetAllBut(inst.ID)
@@ -66,7 +67,7 @@ func (d *Daemon) Heal(ctx context.Context) error {
 		d.forNextBoot(from, why)
 	} else {
 		d.seeded(from)
-		if err = d.runStages(ctx, networks, from); err != nil && ctx.Err() == nil {
+		if err = d.runStages(ctx, networks, from, name.FQDN); err != nil && ctx.Err() == nil {
 			d.tell(func(s *State) { s.Phase, s.Text, s.Error = Failed, err.Error(), err.Error() })
 		}
 	}
@@ -120,8 +121,8 @@ func (d *Daemon) forNextBoot(from *source, why error) {
 }
 
 // runStages has cloud-init run its stages again, as in an instance's first boot.
-func (d *Daemon) runStages(ctx context.Context, networks *Networks, from *source) error {
-	hand := &handover{Daemon: d, view: networks.current(), again: true}
+func (d *Daemon) runStages(ctx context.Context, networks *Networks, from *source, fqdn string) error {
+	hand := &handover{Daemon: d, view: networks.current(), again: true, fqdn: fqdn}
 	hand.over(ctx, from.Instance)
 	d.tell(func(s *State) { s.Healing.Text = "cloud-init runs its stages again" })
 	if err := d.StartUnit(ctx, stagesUnit); err != nil {

@@ -104,8 +104,9 @@ func (d *Daemon) refresh(ctx context.Context) (changed []string, err error) {
 		d.Log.Warn(warning)
 	}
 	inst = d.withKeys(inst)
-	changed = d.store().Changes(inst)
-	if err := d.writeSeed(inst); err != nil {
+	named := d.nameFor(inst).Of(inst)
+	changed = d.store().Changes(named)
+	if err := d.writeSeed(named); err != nil {
 		return nil, err
 	}
 	from := fromVR(inst)
