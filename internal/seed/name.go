@@ -73,7 +73,7 @@ func (f NameFacts) Decide() Name {
 func (f NameFacts) suffix(host string) string {
 	recorded, qualified := strings.CutPrefix(f.Recorded, host+".")
 	network := f.Domain
-	if network == noDomain {
+	if network == noDomain || !validName(network) {
 		network = ""
 	}
 	switch {

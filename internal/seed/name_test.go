@@ -53,6 +53,7 @@ func TestDecideName(t *testing.T) {
 		{"an address, no domain", NameFacts{Given: "10.1.1.2"}, alone("ip-10-1-1-2")},
 		{"would become an address", NameFacts{Given: "10", Domain: "0.0.1"}, alone("10")},
 		{"a nonsensical domain", NameFacts{Given: web, Domain: "a b"}, alone(web)},
+		{"recorded with a domain, and a nonsensical one", NameFacts{Given: web, Domain: "a b", Recorded: full}, qualified(web, lan)},
 		{"63 characters", NameFacts{Given: label}, alone(label)},
 
 		{"nothing given", NameFacts{Current: "debian", Domain: lan}, qualified("debian", lan)},
