@@ -336,7 +336,7 @@ var cases = []struct {
 		skip("ordering.not-held", "ordering.plan"),
 	}},
 	{"no drop-in", map[string]string{"etc/cloud/cloud.cfg.d/99-nm-cloud-seed.cfg": ""}, []Check{
-		{"nm-cloud-seed.drop-in", Warning, "/etc/cloud/cloud.cfg.d/99-nm-cloud-seed.cfg does not lead to /run/nm-cloud-seed/private/cloud.cfg: after a failure, cloud-init searches another two minutes", nil, "ln -sf /run/nm-cloud-seed/private/cloud.cfg /image/etc/cloud/cloud.cfg.d/99-nm-cloud-seed.cfg"},
+		{"nm-cloud-seed.drop-in", Warning, "/etc/cloud/cloud.cfg.d/99-nm-cloud-seed.cfg does not lead to /run/nm-cloud-seed/private/cloud.cfg: after a failure, cloud-init searches another two minutes; on a network without a domain, the FQDN ends in .localdomain", nil, "ln -sf /run/nm-cloud-seed/private/cloud.cfg /image/etc/cloud/cloud.cfg.d/99-nm-cloud-seed.cfg"},
 	}},
 	{"a unit that cannot be read", map[string]string{unitDir + "y.service": "|"}, []Check{
 		{"ordering.units", Warning, "some units could not be read, what follows is without them", []string{"cannot read /usr/lib/systemd/system/y.service: not a regular file"}, "mend the files, or remove them"},

@@ -133,7 +133,7 @@ func (i *image) dhcpClient() Check {
 	names, v := strings.Join(clients, ", "), i.version
 	switch {
 	case len(clients) == 0:
-		return ok("none: cloud-init leaves DHCP to NetworkManager")
+		return ok("none, and none is needed: nm-cloud-seed tells cloud-init the virtual router and the FQDN")
 	case v.major > 0 && !v.before(25, 2):
 		return info(names + ": cloud-init's local stage takes a lease with it, and would look for the virtual router before NetworkManager starts, which nm-cloud-seed prevents")
 	case v.before(24, 1) || clients[0] != "dhcpcd":

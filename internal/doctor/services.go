@@ -131,6 +131,6 @@ func (i *image) dropIn() Check {
 	if to, err := fs.ReadLink(i.fsys, name); err == nil && to == target {
 		return ok("")
 	}
-	return warning("/"+name+" does not lead to "+target+": after a failure, cloud-init searches another two minutes",
+	return warning("/"+name+" does not lead to "+target+": after a failure, cloud-init searches another two minutes; on a network without a domain, the FQDN ends in .localdomain",
 		"ln -sf "+target+" "+i.root+"/"+name)
 }

@@ -1,6 +1,7 @@
 package seed
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
 	"strings"
@@ -56,8 +57,12 @@ func (f NameFacts) Decide() Name {
 	if host == "" {
 		host = lastResort
 	}
+	network := f.Domain
+	if network == noDomain || !validName(network) {
+		network = ""
+	}
 	if domain == "" {
-		domain = f.suffix(host)
+		domain = f.suffix(host, network)
 	}
 	if full := qualify(host, domain); domain != noDomain && full != host {
 		return Name{Local: full, Lease: domain, Replaced: replaced}
@@ -66,16 +71,13 @@ func (f NameFacts) Decide() Name {
 	if domain == noDomain {
 		fqdn += "." + domain
 	}
-	return Name{Local: host, FQDN: fqdn, Lease: noDomain, Replaced: replaced}
+	return Name{Local: host, FQDN: fqdn, Lease: cmp.Or(network, noDomain), Replaced: replaced}
 }
 
-// suffix chooses the domain for a host name without one.
-func (f NameFacts) suffix(host string) string {
+// suffix chooses the domain for a host name without one; network is the network's, or
+// empty.
+func (f NameFacts) suffix(host, network string) string {
 	recorded, qualified := strings.CutPrefix(f.Recorded, host+".")
-	network := f.Domain
-	if network == noDomain || !validName(network) {
-		network = ""
-	}
 	switch {
 	case f.Recorded == host:
 		return ""

@@ -13,6 +13,7 @@ func TestDecideName(t *testing.T) {
 	const lan, web, full = "lan", "web-1", "web-1.lan"
 	qualified := func(name, domain string) Name { return Name{Local: name + "." + domain, Lease: domain} }
 	alone := func(name string) Name { return Name{Local: name, FQDN: name, Lease: "localdomain"} }
+	known := func(n Name) Name { n.Lease = lan; return n } // the network's domain, though it is not used
 	replaced := func(n Name) Name { n.Replaced = true; return n }
 	label := strings.Repeat("a", 63)
 	for _, tt := range []struct {
@@ -22,7 +23,7 @@ func TestDecideName(t *testing.T) {
 	}{
 		{"a domain", NameFacts{Given: web, Domain: lan}, qualified(web, lan)},
 		{"no domain", NameFacts{Given: web}, alone(web)},
-		{"recorded without a domain", NameFacts{Given: web, Domain: lan, Recorded: web}, alone(web)},
+		{"recorded without a domain", NameFacts{Given: web, Domain: lan, Recorded: web}, known(alone(web))},
 		{"recorded with the domain", NameFacts{Given: web, Domain: lan, Recorded: full}, qualified(web, lan)},
 		{"recorded with another domain", NameFacts{Given: web, Domain: "new", Recorded: full}, qualified(web, "new")},
 		{"recorded with a domain, the network has none", NameFacts{Given: web, Recorded: full}, qualified(web, lan)},
@@ -30,12 +31,12 @@ func TestDecideName(t *testing.T) {
 		{"the record of a longer name", NameFacts{Given: web, Recorded: "web-10.corp"}, alone(web)},
 		{"a hostile record", NameFacts{Given: web, Recorded: "web-1.a\nb: c"}, alone(web)},
 
-		{"FQDN preferred", NameFacts{Given: web, Domain: lan, PreferFQDN: true}, alone(web)},
+		{"FQDN preferred", NameFacts{Given: web, Domain: lan, PreferFQDN: true}, known(alone(web))},
 		{"FQDN preferred, no domain", NameFacts{Given: web, PreferFQDN: true}, alone(web)},
-		{"FQDN preferred, recorded without a domain", NameFacts{Given: web, Domain: lan, PreferFQDN: true, Recorded: web}, alone(web)},
+		{"FQDN preferred, recorded without a domain", NameFacts{Given: web, Domain: lan, PreferFQDN: true, Recorded: web}, known(alone(web))},
 		{"FQDN preferred, recorded with a domain", NameFacts{Given: web, Domain: "new", PreferFQDN: true, Recorded: full}, qualified(web, lan)},
 		{"FQDN preferred, recorded, no domain", NameFacts{Given: web, PreferFQDN: true, Recorded: full}, qualified(web, lan)},
-		{"FQDN preferred, the record of another name", NameFacts{Given: web, Domain: lan, PreferFQDN: true, Recorded: "db-1.lan"}, alone(web)},
+		{"FQDN preferred, the record of another name", NameFacts{Given: web, Domain: lan, PreferFQDN: true, Recorded: "db-1.lan"}, known(alone(web))},
 
 		{"the network's domain is localdomain", NameFacts{Given: web, Domain: "localdomain"}, alone(web)},
 		{"given with localdomain", NameFacts{Given: "web-1.localdomain", Domain: lan}, qualified(web, lan)},
@@ -51,7 +52,7 @@ func TestDecideName(t *testing.T) {
 		{"a line feed", NameFacts{Given: "web-1\n"}, alone(web)},
 		{"an address", NameFacts{Given: "10.1.1.2", Domain: lan}, qualified("ip-10-1-1-2", lan)},
 		{"an address, no domain", NameFacts{Given: "10.1.1.2"}, alone("ip-10-1-1-2")},
-		{"would become an address", NameFacts{Given: "10", Domain: "0.0.1"}, alone("10")},
+		{"would become an address", NameFacts{Given: "10", Domain: "0.0.1"}, Name{Local: "10", FQDN: "10", Lease: "0.0.1"}},
 		{"a nonsensical domain", NameFacts{Given: web, Domain: "a b"}, alone(web)},
 		{"recorded with a domain, and a nonsensical one", NameFacts{Given: web, Domain: "a b", Recorded: full}, qualified(web, lan)},
 		{"63 characters", NameFacts{Given: label}, alone(label)},

@@ -50,8 +50,10 @@ func assumptions() []assumption {
 			return slices.ContainsFunc(s.nics, func(n lab.NIC) bool { return n.NoDHCP }) || hasOutage(s, func(o outage) bool { return o.network })
 		}},
 		{"domain of the network", "`" + domain + "`, by DHCP option 15", func(s scenario) bool {
-			return slices.ContainsFunc(s.nics, func(n lab.NIC) bool { return n.NoDomain })
+			return slices.ContainsFunc(s.nics, func(n lab.NIC) bool { return n.NoDomain }) ||
+				s.files["/etc/NetworkManager/system-connections/static.nmconnection"] == staticProfile
 		}},
+		{"host name", "the short name, not the FQDN", func(s scenario) bool { return s.files[preferFQDN[0]] != "" }},
 		{"gateway", "the virtual router", func(s scenario) bool {
 			return slices.ContainsFunc(s.nics, func(n lab.NIC) bool { return n.Router.IsValid() })
 		}},

@@ -41,9 +41,9 @@ func scenarios() []scenario {
 	}
 	all = append(all,
 		scenario{
-			name: "sid/no-dhcp-client", about: "an image without any DHCP client",
+			name: "sid/no-dhcp-client", about: "an image without any DHCP client, a network without a domain",
 			suite: "sid", remove: []string{"dhcpcd-base"}, files: inContainer,
-			boots: []boot{{what: "first boot", checks: seeded}, {what: "reboot", checks: again}},
+			nics: []lab.NIC{{NoDomain: true}}, boots: withoutDomain(),
 		},
 		scenario{
 			name: "trixie/presets", about: "an uninitialized machine-id: systemd enables units after the generators",

@@ -46,12 +46,12 @@ func variants() []scenario {
 			boots: firstAndAgain(generated("generator.early/cloud-init-network.service")),
 		},
 		{
-			name: "trixie/static", about: "a static profile; only cloud-init's configuration names CloudStack",
+			name: "trixie/static", about: "a static profile without a domain; only cloud-init's configuration names CloudStack",
 			suite: "trixie",
 			files: also(onlyListed,
 				"/etc/cloud/cloud.cfg.d/97-no-network.cfg", "network: {config: disabled}\n",
 				"/etc/NetworkManager/system-connections/static.nmconnection", staticProfile),
-			boots: firstAndAgain(connectedBy("static")),
+			boots: withoutDomain(connectedBy("static")),
 		},
 		{
 			// cloud-init's network stage brings its profile up nevertheless: too
@@ -72,17 +72,12 @@ func variants() []scenario {
 			boots: firstAndAgain(from("eth1")),
 		},
 	}
-	// Not on Debian 13: there cloud-init's network stage fails without a domain, with the
-	// package, too (NoDHCPLeaseError).
-	for _, suite := range []string{"bookworm", "sid"} {
-		all = append(all, scenario{
+	// Debian 13 is the one whose cloud-init fails there when it is left to itself.
+	for _, suite := range suites {
+		all = append(all, beforeRelease(suite != "trixie", "trixie/no-domain, sid/no-dhcp-client", scenario{
 			name: suite + "/no-domain", about: "a network without a domain",
-			suite: suite, files: inContainer, nics: []lab.NIC{{NoDomain: true}},
-			boots: []boot{
-				{what: "first boot", checks: plus(but(seeded, "FQDN"), noDomain)},
-				{what: "reboot", checks: plus(but(again, "FQDN"), noDomain)},
-			},
-		})
+			suite: suite, files: inContainer, nics: []lab.NIC{{NoDomain: true}}, boots: withoutDomain(),
+		})...)
 	}
 	for _, suite := range []string{"bookworm", "trixie"} {
 		all = append(all, scenario{
@@ -91,7 +86,7 @@ func variants() []scenario {
 			boots: firstAndAgain(generated("generator/NetworkManager.service.d/nm-cloud-seed.conf"), before("NetworkManager.service", "sysinit.target")),
 		})
 	}
-	all = append(all, rhel("bookworm"), rhel("trixie"))
+	all = append(all, rhel("bookworm"), rhel("trixie"), installedLater)
 	for _, suite := range suites {
 		all = append(all, beforeRelease(suite == "bookworm", asOthers, cleaned(suite))...)
 		all = append(all, beforeRelease(suite == "trixie", asOthers, elsewhere(suite))...)
@@ -134,6 +129,15 @@ var onlyListed = map[string]string{"/etc/cloud/cloud.cfg.d/99-cloudstack.cfg": "
 // noDomain: the FQDN is the host name alone.
 var noDomain = check{"FQDN", func(r *report) error { return r.wants("fqdn", hostname) }}
 
+// withoutDomain returns a first boot and a reboot whose FQDN is the host name alone.
+func withoutDomain(more ...check) []boot {
+	more = append(more, noDomain)
+	return []boot{
+		{what: "first boot", checks: plus(but(seeded, "FQDN"), more...)},
+		{what: "reboot", checks: plus(but(again, "FQDN"), more...)},
+	}
+}
+
 // firstAndAgain are a first boot and a reboot, with further checks.
 func firstAndAgain(more ...check) []boot {
 	return []boot{
@@ -159,7 +163,6 @@ interface-name=eth0
 method=manual
 address1=10.1.1.100/24,10.1.1.1
 dns=10.1.1.1;
-dns-search=` + domain + `;
 [ipv6]
 method=disabled
 `
@@ -200,23 +203,45 @@ var foreignGateway = lab.NIC{
 // sysinit.target, so services that do not wait for it see nothing of it, with us
 // or without. The gateway is not the virtual router: where it is, cloud-init
 // needs nobody there.
+//
+// Its configuration makes the FQDN the host name: the VM gets the name that the
+// virtual router gives, without the network's domain.
 func rhel(suite string) scenario {
+	return scenario{
+		name: suite + "/rhel", about: "cloud-init's units and preference of the FQDN as in the RHEL family, a gateway that is not the virtual router",
+		suite: suite, files: also(inContainer, preferFQDN...),
+		setup: rhelUnits(suite),
+		nics:  []lab.NIC{foreignGateway}, userData: userData,
+		boots: []boot{
+			{what: "first boot", checks: plus(but(seeded, "probes", "FQDN"), onlyLinks, noDomain)},
+			{what: "reboot", checks: plus(but(again, "probes", "FQDN"), onlyLinks, noDomain)},
+		},
+	}
+}
+
+// preferFQDN is a file of an image that makes the FQDN the host name.
+var preferFQDN = []string{"/etc/cloud/cloud.cfg.d/96-prefer-fqdn.cfg", "prefer_fqdn_over_hostname: true\n"}
+
+// installedLater is a VM that cloud-init has set up by itself, which it can in the RHEL
+// family's order. There is no domain in its record.
+var installedLater = scenario{
+	name: "bookworm/installed-later", about: "the package comes to a running VM of the RHEL family: its names stay",
+	suite: "bookworm", files: also(inContainer, preferFQDN...),
+	setup: rhelUnits("bookworm"), userData: userData,
+	boots: []boot{
+		{what: "without us", cmdline: []string{"nm-cloud-seed=off"}, checks: slices.Concat(healthy, but(instanceSeen, "FQDN"), []check{noDomain, inert[0]})},
+		{what: "with the package", checks: plus(but(again, "probes", "FQDN"), noDomain)},
+	},
+}
+
+func rhelUnits(suite string) string {
 	const units = "cd /usr/lib/systemd/system; " +
 		`sed -i -e '/^DefaultDependencies=no$/d' -e '/^Before=\(sysinit\|shutdown\)\.target$/d' -e '/^Conflicts=shutdown\.target$/d' ` +
 		`-e 's/^After=networking\.service$/After=NetworkManager.service\nAfter=NetworkManager-wait-online.service/' $STAGE; ` +
 		`sed -i -e 's/^Before=sysinit\.target$/Before=firewalld.target/' cloud-init-local.service; ` +
 		`! [ -e cloud-init-main.service ] || sed -i -e 's/^DefaultDependencies=no$/&\nRequires=dbus.socket\nAfter=dbus.socket/' cloud-init-main.service`
 	stage := map[string]string{"bookworm": "cloud-init.service", "trixie": "cloud-init-network.service"}[suite]
-	return scenario{
-		name: suite + "/rhel", about: "cloud-init's units as in the RHEL family, a gateway that is not the virtual router",
-		suite: suite, files: inContainer,
-		setup: "STAGE=" + stage + "; " + units,
-		nics:  []lab.NIC{foreignGateway}, userData: userData,
-		boots: []boot{
-			{what: "first boot", checks: plus(but(seeded, "probes"), onlyLinks)},
-			{what: "reboot", checks: plus(but(again, "probes"), onlyLinks)},
-		},
-	}
+	return "STAGE=" + stage + "; " + units
 }
 
 // cleaned is a VM that becomes a template, and the first VM made of that.
