@@ -29,11 +29,11 @@ func identities() (all []scenario) {
 	return append(all,
 		beforeRelease(true, "the clone scenarios, by the MAC address", clone("trixie", cloudStack))[0], // the release makes no difference to the firmware
 		scenario{
-			name: "trixie/heal-network", about: "a first boot whose network comes later",
-			suite: "trixie", files: also(impatient, healing, ""), userData: userData,
+			name: "trixie/heal-network", about: "a first boot whose network comes later, and has no domain",
+			suite: "trixie", files: also(impatient, healing, ""), userData: userData, nics: []lab.NIC{{NoDomain: true}},
 			boots: []boot{
-				{what: "no network", outage: &outage{network: true, end: backAgain}, checks: plus(healed, stages(true), usualProfile)},
-				{what: "reboot", checks: plus(again, undisturbed, fresh, nothingToHeal, usualProfile)},
+				{what: "no network", outage: &outage{network: true, end: backAgain}, checks: plus(but(healed, "FQDN"), noDomain, nameOnly, stages(true), usualProfile)},
+				{what: "reboot", checks: plus(but(again, "FQDN"), noDomain, nameOnly, undisturbed, fresh, nothingToHeal, usualProfile)},
 			},
 		},
 		scenario{

@@ -131,7 +131,7 @@ var noDomain = check{"FQDN", func(r *report) error { return r.wants("fqdn", host
 
 // withoutDomain returns a first boot and a reboot whose FQDN is the host name alone.
 func withoutDomain(more ...check) []boot {
-	more = append(more, noDomain)
+	more = append(more, noDomain, nameOnly)
 	return []boot{
 		{what: "first boot", checks: plus(but(seeded, "FQDN"), more...)},
 		{what: "reboot", checks: plus(but(again, "FQDN"), more...)},

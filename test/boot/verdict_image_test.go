@@ -41,6 +41,9 @@ func TestVerdictsOnVariantsFindEachDefect(t *testing.T) {
 		"clean": {nothingLeft, map[string]string{"cleaned": "/var/lib/cloud\n/var/lib/cloud/seed\n", "nm-state": "==> internal-1-eth0.lease <==\n"},
 			[]map[string]string{{"cleaned": "/var/lib/cloud\n/var/lib/cloud/seed\n/var/lib/cloud/seed/cs\n"}, {"cleaned": "/var/lib/cloud\n/var/lib/nm-cloud-seed\n"}, {"cleaned": absent}, {"clean.stderr": "exit status 1\n"},
 				{"nm-state": "==> timestamps <==\n"}, {"cleaned": "/var/lib/cloud\n/var/lib/NetworkManager/internal-1-eth0.lease\n"}}},
+		"name alone": {nameOnly, map[string]string{"drop-in": "# x\nfqdn: \"web-1\"\n"},
+			[]map[string]string{{"drop-in": "fqdn: \"web-1\"\npassword: x\n"}, {"drop-in": "password: x\n"}, {"drop-in": absent}}},
+		"no domain": {noDomain, map[string]string{"fqdn": "web-1\n"}, []map[string]string{{"fqdn": fqdn + "\n"}, {"fqdn": absent}}},
 		"unborn": {unborn, map[string]string{"instance-id": "iid-datasource-none\n"}, []map[string]string{{"instance-id": instance}, {"instance-id": absent}}},
 	} {
 		finds(t, name, c.check, c.right, c.wrong)
