@@ -44,7 +44,7 @@ func TestVerdictsOnVariantsFindEachDefect(t *testing.T) {
 		"name alone": {nameOnly, map[string]string{"drop-in": "# x\nfqdn: \"web-1\"\n"},
 			[]map[string]string{{"drop-in": "fqdn: \"web-1\"\npassword: x\n"}, {"drop-in": "password: x\n"}, {"drop-in": absent}}},
 		"no domain": {noDomain, map[string]string{"fqdn": "web-1\n"}, []map[string]string{{"fqdn": fqdn + "\n"}, {"fqdn": absent}}},
-		"unborn": {unborn, map[string]string{"instance-id": "iid-datasource-none\n"}, []map[string]string{{"instance-id": instance}, {"instance-id": absent}}},
+		"unborn":    {unborn, map[string]string{"instance-id": "iid-datasource-none\n"}, []map[string]string{{"instance-id": instance}, {"instance-id": absent}}},
 	} {
 		finds(t, name, c.check, c.right, c.wrong)
 	}
