@@ -370,3 +370,30 @@ func TestFetchIsStopped(t *testing.T) {
 		})
 	}
 }
+
+// TestFetchTellsTheDefaultNetworksDomain: a network that is not the VM's default has no
+// domain of its own in CloudStack.
+func TestFetchTellsTheDefaultNetworksDomain(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ own, network, want string }{
+		{"", "corp.example", "corp.example"},
+		{"cs1.example", "corp.example", "cs1.example"},
+		{"", "", ""},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newPipeLab(t, 2)
+			l.vr(0, example())
+			data, network := l.lease(0), l.lease(1)
+			data.Routers = nil
+			data.Domain, network.Domain = tt.own, tt.network
+			network.Device = "eth1"
+			inst, err := l.fetch(known(leases(data, network)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if inst.Origin.Domain != tt.want || inst.Origin.Device != data.Device {
+				t.Errorf("%+v: got %q from %s, want %q from %s", tt, inst.Origin.Domain, inst.Origin.Device, tt.want, data.Device)
+			}
+		})
+	}
+}
