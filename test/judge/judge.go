@@ -23,6 +23,8 @@
 //     U+FFFD for each of them.
 //   - local-hostname without a dot is an FQDN with us. That makes the same
 //     hostname; 22.4.2, which has no domain of its own, gets an FQDN from us only.
+//   - local-hostname that is empty or no host name is the machine's present one with
+//     us; an IPv4 address is what cloud-init makes of it.
 //   - A key that the index lists but the VR does not serve (404), or whose name
 //     the crawl misreads (blanks around it, a U+2028 in it, "0=name"), leaves the
 //     crawl with no metadata at all, after five retries.
