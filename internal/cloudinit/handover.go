@@ -14,7 +14,7 @@ type Handover struct {
 	PasswordHash      string // of the default user, as SHA-512-crypt has it; "" is none
 	AllowPasswordAuth bool   // let sshd accept passwords
 	SSHKeys           bool   // the module ssh runs again, and host keys must stay
-	FQDN              string // where the seed has no domain, so that cloud-init asks nobody for one
+	FQDN              string // where the seed has no domain, so that cloud-init asks for none
 }
 
 // hash is what cloud-init hands to chpasswd -e, whatever the password is: a plain
@@ -25,7 +25,8 @@ var hash = regexp.MustCompile(`^\$6\$(rounds=[0-9]+\$)?[./0-9A-Za-z]+\$[./0-9A-Z
 const maxHash = 256 // bytes; the longest has 123
 
 // Write puts it where cloud-init reads it, in the place of NoSearch's. It has to
-// stay there until the stages that apply it have ended, then TakeBack removes it.
+// stay there until the stages that apply it have ended: then TakeBackSecrets takes it
+// back.
 // dir is our runtime directory. The error never has the hash in it.
 func (h Handover) Write(dir string) error {
 	if h.PasswordHash != "" && (len(h.PasswordHash) > maxHash || !hash.MatchString(h.PasswordHash)) {

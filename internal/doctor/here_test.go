@@ -443,6 +443,9 @@ var here = []struct {
 	}, []Check{
 		{"this-boot.datasource", Problem, "none: cloud-init set the VM up without CloudStack's data, although there is a seed", nil, "see what /var/log/cloud-init.log says of DataSourceCloudStack"},
 	}},
+	{"no record of the FQDN", func(s *scene) { delete(s.files, "var/lib/cloud/data/set-hostname") }, []Check{
+		{"cloud-init.fqdn", Info, "cloud-init has not recorded this instance's FQDN: if the network has a domain, the FQDN has it from the next boot on", nil, ""},
+	}},
 	{"it is another instance", func(s *scene) { s.files["var/lib/cloud/data/instance-id"] = other }, []Check{
 		{"this-boot.datasource", Problem, "DataSourceCloudStack, cloud-id cloudstack, instance " + other + ", but the seed is of instance " + id, nil, "reboot; if that does not help, see /var/log/cloud-init.log"},
 	}},

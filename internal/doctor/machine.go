@@ -111,6 +111,7 @@ func (m *machine) steps() []step {
 		{"cloud-init.seeds", m.otherSeeds, needs(cloudInit)},
 		{"cloud-init.network", m.network, needs(cloudInit, started)},
 		{"cloud-init.dhcp-client", m.dhcpClient, needs(cloudInit)},
+		{"cloud-init.fqdn", m.fqdn, needs(cloudInit)},
 		{ours, m.ours, nil},
 		{"nm-cloud-seed.configuration", m.configuration, needs(ours)},
 		{on, m.switchedOnHere, needs(ours)},

@@ -87,6 +87,7 @@ func healthy() *scene {
 		"run/nm-cloud-seed/seed.d/1/user-data": "SECRET",
 		"var/lib/cloud/seed/cs":                link + "/run/nm-cloud-seed/seed",
 		"var/lib/cloud/data/instance-id":       id + "\n",
+		"var/lib/cloud/data/set-hostname":      `{"fqdn": "web-1", "hostname": "web-1"}`,
 		"run/cloud-init/status.json":           `{"v1":{"stage":null,"datasource":"DataSourceCloudStack","init-local":{"errors":[]},"init":{"errors":[]}}}`,
 		"run/cloud-init/result.json":           "{}",
 		"run/cloud-init/cloud-id":              "cloudstack\n",
