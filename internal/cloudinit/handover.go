@@ -26,8 +26,7 @@ const maxHash = 256 // bytes; the longest has 123
 
 // Write puts it where cloud-init reads it, in the place of NoSearch's. It has to
 // stay there until the stages that apply it have ended: then TakeBackSecrets takes it
-// back.
-// dir is our runtime directory. The error never has the hash in it.
+// back. dir is our runtime directory. The error never has the hash in it.
 func (h Handover) Write(dir string) error {
 	if h.PasswordHash != "" && (len(h.PasswordHash) > maxHash || !hash.MatchString(h.PasswordHash)) {
 		return errors.New("cannot hand the password over to cloud-init: it is not a SHA-512-crypt hash")
