@@ -69,7 +69,7 @@ func (u *Units) Plan(o Ordering) Plan {
 	}
 	linked := Plan{Ordering: o}.with(u.links()...).with(u.noSearch()...)
 	if !u.needsChange() {
-		return u.checked(linked.note("the order is right already"))
+		return u.checked(linked.with(u.fallback()...).note("the order is right already"))
 	}
 	linked = linked.with(u.settings()...)
 	if o == Early {

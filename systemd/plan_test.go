@@ -22,6 +22,7 @@ func TestPlan(t *testing.T) {
 	const run = "[Service]\nExecStart=/bin/true\n"
 	const wants = "cloud-init.target.wants/nm-cloud-seed"
 	links := []string{"cloud-init-local.service.d/nm-cloud-seed.conf", wants + "-cleanup.service", wants + "-heal.service", wants + "-ssh-keys.service", wants + ".service"}
+	right := append([]string{"cloud-init-network.service.d/nm-cloud-seed.conf"}, links...)
 	moved := append([]string{"cloud-init-main.service.d/nm-cloud-seed.conf", "cloud-init-network.service.d/nm-cloud-seed.conf"}, links...)
 	rhel := "[Unit]\nDefaultDependencies=no\nAfter=cloud-init-local.service NetworkManager.service\nBefore=network-online.target\nConflicts=shutdown.target\nBefore=shutdown.target\n" + run
 	for _, tt := range []struct {
@@ -44,12 +45,14 @@ func TestPlan(t *testing.T) {
 		{
 			name: "RHEL's order", suite: "trixie",
 			change: map[string]string{lib + "cloud-init-network.service": rhel},
-			files:  links, notes: []string{"the order is right already"},
+			files:  right, notes: []string{"the order is right already"},
+			text: []string{"ExecStartPre=-/usr/bin/nm-cloud-seed fallback\n", "!await-hostname"},
 		},
 		{
 			name: "RHEL's order, early", suite: "trixie", ordering: Early,
 			change: map[string]string{lib + "cloud-init-network.service": rhel},
-			files:  links, notes: []string{"the order is right already"},
+			files:  right, notes: []string{"the order is right already"},
+			text: []string{"ExecStartPre=-/usr/bin/nm-cloud-seed fallback\n", "!await-hostname"},
 		},
 		{
 			name: "an administrator's stage", suite: "trixie",

@@ -16,8 +16,23 @@ const sessionClass = "XDG_SESSION_CLASS=user-early"
 
 const logind = "systemd-logind.service"
 
+// fallbackLine is for the network stage's unit: see Fallback in internal/daemon.
+const fallbackLine = "ExecStartPre=-/usr/bin/nm-cloud-seed fallback\n"
+
+// fallback is all that the network stage needs where the order is right already.
+func (u *Units) fallback() (all []File) {
+	for _, id := range u.NetworkStages() {
+		all = append(all, settingsOf(id, fallbackLine))
+	}
+	return all
+}
+
+func settingsOf(id, lines string) File {
+	return File{Name: id + ".d/" + dropinName, Text: "# Made by nm-cloud-seed-generator(8).\n[Service]\n" + lines}
+}
+
 // settings are what cloud-init's network stage needs beside NetworkManager, in
-// whichever order: it ends with the host name that it has set (see the command),
+// whichever order: it begins with the fallback, ends with the host name that it has set (see the command),
 // and its process has the class. Since cloud-init 24.3, one process does all
 // stages: there the class has to be a good one, as later stages' sessions are to
 // be had.
@@ -25,7 +40,7 @@ func (u *Units) settings() []File {
 	lines := make(map[string]string)
 	processes := u.NetworkStages()
 	for _, id := range processes {
-		lines[id] = "ExecStartPost=-/usr/bin/nm-cloud-seed await-hostname\n"
+		lines[id] = fallbackLine + "ExecStartPost=-/usr/bin/nm-cloud-seed await-hostname\n"
 	}
 	if main := u.unit("cloud-init-main.service"); main != nil {
 		processes = nil
@@ -38,7 +53,7 @@ func (u *Units) settings() []File {
 	}
 	var all []File
 	for _, id := range slices.Sorted(maps.Keys(lines)) {
-		all = append(all, File{Name: id + ".d/" + dropinName, Text: "# Made by nm-cloud-seed-generator(8).\n[Service]\n" + lines[id]})
+		all = append(all, settingsOf(id, lines[id]))
 	}
 	return all
 }
@@ -50,10 +65,7 @@ func (u *Units) noSearch() []File {
 	if n == nil {
 		return nil
 	}
-	return []File{{
-		Name: n.id + ".d/" + dropinName,
-		Text: "# Made by nm-cloud-seed-generator(8).\n[Service]\nExecStartPre=-/usr/bin/nm-cloud-seed no-search\n",
-	}}
+	return []File{settingsOf(n.id, "ExecStartPre=-/usr/bin/nm-cloud-seed no-search\n")}
 }
 
 // knowsEarly says whether systemd knows the class, by a unit that is as old.

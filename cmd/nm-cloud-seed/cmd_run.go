@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/sirupsen/logrus"
@@ -47,6 +48,19 @@ unless heal=no is configured or the VM has ever been an instance.`,
 	}
 }
 
+// fallbackCommand is the last before cloud-init's network stage, in the stage's unit.
+func fallbackCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "fallback",
+		Short:  "Do what a run that was killed or never started has not done",
+		Args:   cobra.NoArgs,
+		Hidden: true, // for cloud-init's network stage
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return serve(cmd, (*daemon.Daemon).Fallback)
+		},
+	}
+}
+
 // serve is what the services do.
 func serve(cmd *cobra.Command, do func(*daemon.Daemon, context.Context) error) error {
 	log := newLogger(cmd.ErrOrStderr())
@@ -55,7 +69,7 @@ func serve(cmd *cobra.Command, do func(*daemon.Daemon, context.Context) error) e
 	if err != nil { // a typing error must not make a VM unreachable
 		log.WithError(err).Error("going on with the rest of the configuration")
 	}
-	d := &daemon.Daemon{Log: log, Config: cfg, Notify: notifier(log), StartUnit: startUnit}
+	d := &daemon.Daemon{Log: log, Config: cfg, Notify: notifier(log), StartUnit: startUnit, Abort: func() { os.Exit(exitFailed) }}
 	err = do(d, cmd.Context())
 	switch {
 	case err == nil:

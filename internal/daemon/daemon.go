@@ -37,6 +37,8 @@ type Daemon struct {
 	// StartUnit starts a unit and waits until it is started; of a oneshot, until it
 	// has ended. Heal and Refresh need it.
 	StartUnit func(ctx context.Context, name string) error
+	// Abort ends the process of a run that hangs; nil: nothing does.
+	Abort func()
 
 	mu    sync.Mutex
 	state State
@@ -77,7 +79,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 
 	// 2 to 6. NetworkManager, a lease on each device, the virtual router, its
 	// metadata: or, of a virtual router that stays silent, those of the last boot.
-	stop := d.extendTimeout()
+	stop := d.boundStart()
+	defer stop()
 	job := d.job()
 	job.Deadline = d.Config.Deadline
 	job.Enough = func() bool { return d.lastBoot() != nil }
@@ -88,7 +91,6 @@ func (d *Daemon) Run(ctx context.Context) error {
 			d.Notify("STOPPING=1")
 		}
 	}()
-	stop()
 	fail := func(err error) error { // the VM keeps its network all the same
 		err = d.fail(err)
 		if len(networks.held) > 0 && ctx.Err() == nil {
@@ -112,7 +114,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 
 	// 7. The seed, for cloud-init's network stage, which waits for us. With READY,
-	// a step with more privileges puts the lease where cloud-init looks.
+	// a step with more privileges puts the lease where cloud-init looks. Should we be
+	// killed after that, Fallback needs to know whose seed it is.
+	d.tell(func(s *State) { s.Instance = from.inState() })
 	name := d.nameFor(from.Instance)
 	if err := d.seed(from.Instance, name); err != nil {
 		return fail(err)
@@ -127,6 +131,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	// 8. Ready: cloud-init's network stage may start.
 	d.seeded(from)
 	d.Notify("READY=1")
+	stop()
 
 	// 9. For the next boot. Once cloud-init has applied what was handed over, record
 	// it and tell the password server.
@@ -170,15 +175,19 @@ func (d *Daemon) writeSeed(inst *datasource.Instance) error {
 
 // seed writes the seed, and what old versions of cloud-init need besides.
 func (d *Daemon) seed(inst *datasource.Instance, name seed.Name) error {
-	if err := d.writeSeed(name.Of(inst)); err != nil {
-		return err
-	}
 	from := inst.Origin
 	lease := cloudinit.Lease{Index: from.Index, Server: from.Server, Router: from.Router, Domain: name.Lease}
 	if err := lease.LayReady(filepath.Join(d.Root, RunDir)); err != nil {
 		d.Log.WithError(err).Warn("cloud-init up to 25.1 may not find the seed")
 	}
-	return nil
+	// The handover writes this once more. Should we be killed before that, cloud-init
+	// needs it with the seed.
+	if name.FQDN != "" && !(cloudinit.Files{Root: d.Root}).Begun(networkStage) {
+		if err := (cloudinit.Handover{FQDN: name.FQDN}).Write(filepath.Join(d.Root, RunDir)); err != nil {
+			d.Log.WithError(err).Warn("cloud-init may ask a DHCP client for a domain")
+		}
+	}
+	return d.writeSeed(name.Of(inst)) // last: Fallback takes a seed that is there for complete
 }
 
 // seeded says that the seed is in place.
@@ -225,16 +234,17 @@ func (d *Daemon) leave(ctx context.Context, networks *Networks, held []string) {
 }
 
 // fail is the end of a run that could not do its job: boot goes on without it.
-// It says why, and keeps cloud-init from searching once more.
+// It says why, and keeps cloud-init from searching once more. The state comes last:
+// killed before that, Fallback does it all again.
 func (d *Daemon) fail(err error) error {
-	d.tell(func(s *State) {
-		s.step(string(Failed))
-		s.Phase, s.Text, s.Error = Failed, err.Error(), err.Error()
-	})
 	if err := cloudinit.NoSearch(filepath.Join(d.Root, RunDir)); err != nil {
 		d.Log.WithError(err).Warn("cloud-init will search for the virtual router, too")
 	}
 	d.proclaim(err.Error())
+	d.tell(func(s *State) {
+		s.step(string(Failed))
+		s.Phase, s.Text, s.Error, s.Instance = Failed, err.Error(), err.Error(), nil
+	})
 	return err
 }
 

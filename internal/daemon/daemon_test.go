@@ -190,14 +190,23 @@ func TestProgressAfterTheEnd(t *testing.T) {
 	}
 }
 
-func TestExtendTimeout(t *testing.T) {
+func TestStartIsBounded(t *testing.T) {
 	d, notified := newDaemon(t.TempDir(), config.Default())
-	stop := d.extendTimeout()
-	stop()
-	stop() // twice is fine
-	if diff := cmp.Diff([]string{"EXTEND_TIMEOUT_USEC=20000000", "EXTEND_TIMEOUT_USEC=60000000"}, *notified); diff != "" {
+	d.boundStart()()
+	want := []string{"EXTEND_TIMEOUT_USEC=210000000"} // the deadline, the rest, and a little more
+	if diff := cmp.Diff(want, *notified); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
+	aborted := make(chan struct{})
+	d.Abort = func() { close(aborted) }
+	d.Config.Deadline = -restLimit // over at once
+	d.boundStart()
+	<-aborted
+	d.Config.Deadline, d.Abort = 20*time.Millisecond-restLimit, func() { t.Error("it was ended after its end") }
+	stop := d.boundStart()
+	stop()
+	stop() // twice is fine
+	time.Sleep(50 * time.Millisecond)
 }
 
 func TestLockRefusesSecondRun(t *testing.T) {

@@ -63,7 +63,9 @@ func (d *Daemon) Heal(ctx context.Context) error {
 	}
 	d.forgetAllBut(inst.ID)
 	d.keep(from)
-	if why := d.setUp(); why != nil {
+	if s := d.state; s.Phase == Ready && s.Instance.Source == VirtualRouter && s.Instance.ID == inst.ID {
+		d.tell(func(s *State) { s.Instance = from.inState() }) // only the cached data was missing
+	} else if why := d.setUp(); why != nil {
 		d.forNextBoot(from, why)
 	} else {
 		d.seeded(from)

@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 	"unicode"
 
@@ -15,39 +14,30 @@ import (
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/lease"
 )
 
-// extendEvery and extendBy keep systemd's start timeout away while a run still
-// tries: sd_notify(3), EXTEND_TIMEOUT_USEC. restBy is for what comes after that: the
-// seed, the password server, and hashes, which cost a slow processor seconds each.
+// restLimit bounds what comes after the deadline: the seed, the password server, and
+// hashes, which cost a slow processor seconds each. abortBefore is how long before
+// systemd's start timeout a run that hangs ends itself.
 const (
-	extendEvery = 5 * time.Second
-	extendBy    = 20 * time.Second
-	restBy      = time.Minute
+	restLimit   = time.Minute
+	abortBefore = 30 * time.Second
 )
 
-// extendTimeout tells systemd at intervals that the start is still under way,
-// until stop is called. That gives the rest its time, and what hangs is ended.
-func (d *Daemon) extendTimeout() (stop func()) {
-	done := make(chan struct{})
-	extend := func(by time.Duration) { d.Notify(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", by.Microseconds())) }
-	extend(extendBy)
-	var ended sync.WaitGroup
-	ended.Go(func() {
-		ticker := time.NewTicker(extendEvery)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-done:
-				return
-			case <-ticker.C:
-				extend(extendBy)
-			}
-		}
+// boundStart ends the process if the start hangs, until stop is called. The time counts
+// from now: before that, an overloaded host may have taken minutes to start the program,
+// for which the unit has a long start timeout. A long deadline= goes beyond that
+// timeout, so systemd is told (EXTEND_TIMEOUT_USEC in sd_notify(3), which never shortens
+// it).
+func (d *Daemon) boundStart() (stop func()) {
+	limit := d.Config.Deadline + restLimit
+	d.Notify(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", (limit + abortBefore).Microseconds()))
+	if d.Abort == nil {
+		return func() {}
+	}
+	timer := time.AfterFunc(limit, func() {
+		d.Log.Errorf("the run hangs: it has not ended %v after its deadline; cloud-init goes on without it", restLimit)
+		d.Abort()
 	})
-	return sync.OnceFunc(func() {
-		close(done)
-		ended.Wait()
-		extend(restBy)
-	})
+	return func() { timer.Stop() }
 }
 
 // tell changes the state and passes it on: to status.json, and to systemd where

@@ -349,7 +349,7 @@ var cases = []struct {
 	}},
 	{"the right order", map[string]string{unitDir + "cloud-init.service": "[Unit]\nDefaultDependencies=no\nAfter=NetworkManager.service\n[Service]\nExecStart=/x\n"}, []Check{
 		{"ordering.deadlock", OK, "none: cloud-init's network stage does not come before NetworkManager", nil, ""},
-		{"ordering.plan", OK, "ordering=late, the order is right already", []string{"changes cloud-init-local.service", "starts nm-cloud-seed-cleanup.service", "starts nm-cloud-seed-heal.service", "starts nm-cloud-seed-ssh-keys.service", "starts nm-cloud-seed.service"}, ""},
+		{"ordering.plan", OK, "ordering=late, the order is right already", []string{"changes cloud-init-local.service", "changes cloud-init.service", "starts nm-cloud-seed-cleanup.service", "starts nm-cloud-seed-heal.service", "starts nm-cloud-seed-ssh-keys.service", "starts nm-cloud-seed.service"}, ""},
 		{"ordering.held", OK, "none has to", nil, ""},
 		{"ordering.not-held", OK, "none", nil, ""},
 	}},

@@ -315,7 +315,12 @@ var here = []struct {
 		s.files["run/nm-cloud-seed/wanting"] = ""
 		s.files["run/nm-cloud-seed/status.json"] = status(`"phase":"ready","text":"seeded","error":"silent",` + strings.Replace(seeded, `"source":"virtual router"`, `"source":"copy of the last boot"`, 1))
 	}, []Check{
-		{"this-boot.service", Warning, "seeded, fetched 3 days ago, as the virtual router was silent: silent", nil, "the virtual router answers now: nm-cloud-seed refresh, and see nm-cloud-seed status --watch"},
+		{"this-boot.service", Warning, "seeded, fetched 3 days ago, not from the virtual router: silent", nil, "the virtual router answers now: nm-cloud-seed refresh, and see nm-cloud-seed status --watch"},
+	}},
+	{"the run was killed after it had written the seed", func(s *scene) {
+		s.files["run/nm-cloud-seed/status.json"] = status(`"phase":"ready","text":"seeded; then the run was killed","error":"the run was killed",` + seeded)
+	}, []Check{
+		{"this-boot.service", Warning, "seeded; then the run was killed", nil, "journalctl -b -u nm-cloud-seed"},
 	}},
 	{"a refresh has failed", func(s *scene) {
 		s.files["run/nm-cloud-seed/status.json"] = status(`"phase":"ready","text":"` + fetchedText + `","refresh":{"text":"no virtual router","error":"no virtual router","started":"2026-11-26T10:00:00Z","ended":"2026-11-26T10:00:20Z"},` + seeded)

@@ -33,10 +33,13 @@ func (m *machine) run() Check {
 	switch m.state.Phase {
 	case daemon.Ready:
 		if m.fromLastBoot() {
-			return warning(m.state.Text+", fetched "+m.ago(m.state.Instance.Fetched)+", as the virtual router was silent: "+m.state.Error, m.tryAgain())
+			return warning(m.state.Text+", fetched "+m.ago(m.state.Instance.Fetched)+", not from the virtual router: "+m.state.Error, m.tryAgain())
 		}
 		if m.otherNetwork() {
 			return warning(m.state.Text+"; the VM's default network, which has the password and the current SSH keys, has a lease by now", "reboot")
+		}
+		if m.state.Error != "" { // a run that was killed later
+			return warning(m.state.Text, serviceLog)
 		}
 		return ok(m.state.Text)
 	case daemon.Failed, daemon.Stopped:

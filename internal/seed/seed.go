@@ -86,6 +86,16 @@ func (s Store) Write(inst *datasource.Instance) (kept string, err error) {
 	return place(s.current(), s.Link)
 }
 
+// Exists reports whether there is a whole seed of ours where cloud-init looks. In /run,
+// it is of this boot.
+func (s Store) Exists() bool {
+	if target, err := os.Readlink(s.Link); err != nil || target != s.current() {
+		return false
+	}
+	_, err := os.Stat(filepath.Join(s.current(), metaDataFile))
+	return err == nil
+}
+
 // generation writes inst to a new directory, on disk when it returns.
 func (s Store) generation(inst *datasource.Instance) (name string, err error) {
 	dir, err := os.MkdirTemp(s.generations(), "")
