@@ -13,6 +13,7 @@ import (
 	"github.com/nm-cloud-seed/nm-cloud-seed/datasource"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/config"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/lastboot"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/seed"
 )
 
 const (
@@ -54,8 +55,13 @@ func TestFallback(t *testing.T) {
 		defer unlock()
 		from := fromVR(instanceOf(id))
 		d.tell(func(s *State) { s.Instance = from.inState() })
-		if err := d.seed(from.Instance); err != nil {
+		name := seed.Name{Local: "web-1", FQDN: "web-1", Lease: "localdomain"}
+		if err := d.seed(from.Instance, name); err != nil {
 			t.Fatal(err)
+		}
+		// The handover has not come to it.
+		if text, err := os.ReadFile(filepath.Join(d.Root, RunDir, "private/cloud.cfg")); err != nil || !strings.Contains(string(text), `fqdn: "web-1"`) {
+			t.Errorf("got %q, %v, want the FQDN with the seed", text, err)
 		}
 	}
 	never := func(*Daemon) {}

@@ -84,6 +84,7 @@ func assumptions() []assumption {
 		}},
 		{"`/etc/fstab`", "lists nothing", func(s scenario) bool { return s.files["/etc/fstab"] != "" }},
 		{"disk", "always in the same machine", func(s scenario) bool { return s.machines }},
+		{"service", "its run comes to its end", func(s scenario) bool { return s.files[killer] != "" }},
 		{"end of a boot", "an orderly power-off", func(s scenario) bool {
 			return slices.ContainsFunc(s.boots, func(b boot) bool { return b.cut != nil })
 		}},

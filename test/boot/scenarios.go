@@ -100,6 +100,7 @@ func scenarios() []scenario {
 	all = append(all, credentialVariants()...)
 	all = append(all, powerCuts()...)
 	all = append(all, identities()...)
+	all = append(all, kills()...)
 	return append(all, variants()...)
 }
 

@@ -80,13 +80,18 @@ func variants() []scenario {
 		})...)
 	}
 	for _, suite := range []string{"bookworm", "trixie"} {
-		all = append(all, scenario{
+		early := []check{generated("generator/NetworkManager.service.d/nm-cloud-seed.conf"), before("NetworkManager.service", "sysinit.target")}
+		s := scenario{
 			name: suite + "/early", about: "ordering=early",
 			suite: suite, files: map[string]string{ourConfig: "[main]\nplatform=cloudstack\nordering=early\n"},
-			boots: firstAndAgain(generated("generator/NetworkManager.service.d/nm-cloud-seed.conf"), before("NetworkManager.service", "sysinit.target")),
-		})
+			boots: firstAndAgain(early...),
+		}
+		if suite == "trixie" {
+			s = thenKilled(s, early...)
+		}
+		all = append(all, s)
 	}
-	all = append(all, rhel("bookworm"), rhel("trixie"), installedLater)
+	all = append(all, rhel("bookworm"), thenKilled(rhel("trixie"), onlyLinks, noDomain), installedLater)
 	for _, suite := range suites {
 		all = append(all, beforeRelease(suite == "bookworm", asOthers, cleaned(suite))...)
 		all = append(all, beforeRelease(suite == "trixie", asOthers, elsewhere(suite))...)
@@ -241,7 +246,7 @@ func rhelUnits(suite string) string {
 		`sed -i -e 's/^Before=sysinit\.target$/Before=firewalld.target/' cloud-init-local.service; ` +
 		`! [ -e cloud-init-main.service ] || sed -i -e 's/^DefaultDependencies=no$/&\nRequires=dbus.socket\nAfter=dbus.socket/' cloud-init-main.service`
 	stage := map[string]string{"bookworm": "cloud-init.service", "trixie": "cloud-init-network.service"}[suite]
-	return "STAGE=" + stage + "; " + units
+	return "STAGE=" + stage + "; " + units + "\n"
 }
 
 // cleaned is a VM that becomes a template, and the first VM made of that.

@@ -83,7 +83,7 @@ var (
 		}
 		return nil
 	}}
-	// onlyLinks: where the order is right, our services are pulled in, that is all.
+	// onlyLinks: where the order is right, our services are pulled in, and the order stays.
 	onlyLinks = check{"only links", func(r *report) error {
 		for _, dir := range []string{"generator/", "generator.early/"} {
 			for _, stage := range networkStage {
