@@ -78,6 +78,9 @@ func look() api.Properties {
 		p.InstanceID, p.Device, p.SeedPath, p.From, p.FetchedAt = i.ID, i.Device, i.Seed, i.Source, i.Fetched
 		p.VirtualRouter = i.Server.String()
 	}
+	if s.Outcome != nil {
+		p.Outcome = string(s.Outcome.State)
+	}
 	if s.Ended != nil {
 		p.Ended = *s.Ended
 	}

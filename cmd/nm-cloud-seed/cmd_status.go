@@ -18,11 +18,12 @@ func statusCommand() *cobra.Command {
 		Use:   "status",
 		Short: "Say how the service's run stands or ended",
 		Long: `Status says what the service did since the system started: from which virtual
-router it got which instance, or why it failed, and where the time went: how long
-each step took, when it was done, and a bar for it.
+router it got which instance, what cloud-init made of that, or why it failed, and
+where the time went: how long each step took, when it was done, and a bar for it.
 
-Exit status: 0 the seed is in place or there was nothing to do, 1 it failed,
-3 it is still at work, 4 it has not run.`,
+Exit status: 0 the seed is in place, and cloud-init is at work or has applied it,
+or there was nothing to do, 1 the service or cloud-init failed, 3 the service is
+still at work, 4 it has not run.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			show := printStatus

@@ -20,9 +20,32 @@ func placeLeaseCommand() *cobra.Command {
 }
 
 func cleanupCommand() *cobra.Command {
-	return step("cleanup", "Remove what only cloud-init needed", func(f cloudinit.Files) (string, error) {
-		return "", errors.Join(f.RemoveLease(), cloudinit.TakeBackSecrets(daemon.RunDir))
-	})
+	var reset bool
+	cmd := &cobra.Command{
+		Use: "cleanup", Short: "Remove what only cloud-init needed, and record what it made of the seed", Args: cobra.NoArgs,
+		Hidden: true, // for our units
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log := newLogger(cmd.ErrOrStderr())
+			err := errors.Join(cloudinit.Files{}.RemoveLease(), cloudinit.TakeBackSecrets(daemon.RunDir))
+			outcome, concludeErr := (&daemon.Daemon{Log: log}).Conclude()
+			if err = errors.Join(err, concludeErr); reset && outcome.Good() {
+				err = errors.Join(err, resetFailed(cmd.Context(), healedUnits...))
+			}
+			if err != nil {
+				log.Error(err)
+				return exit{code: exitFailed}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&reset, "reset-failed", false, "reset the failed units of a boot without data, if cloud-init has applied the seed now")
+	return cmd
+}
+
+// healedUnits are cloud-init's units and ours that can fail in a boot without data.
+var healedUnits = []string{
+	"cloud-init-main.service", "cloud-init-local.service", "cloud-init.service", "cloud-init-network.service",
+	"cloud-config.service", "cloud-final.service", "nm-cloud-seed.service", "nm-cloud-seed-cleanup.service",
 }
 
 // noSearchCommand comes before cloud-init's local stage.

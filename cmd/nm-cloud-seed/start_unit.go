@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	systemd "github.com/coreos/go-systemd/v22/dbus"
+	"github.com/godbus/dbus/v5"
 )
 
 // The pace at which a unit is looked at that is starting, and how often that may
@@ -54,6 +56,24 @@ func startUnit(ctx context.Context, name string) error {
 		}
 	}
 	return fmt.Errorf("cannot see how %s ends: %w", name, err)
+}
+
+// resetFailed makes units that have failed inactive, as `systemctl reset-failed` does.
+// A unit that is not loaded has not failed.
+func resetFailed(ctx context.Context, names ...string) error {
+	return withSystemd(ctx, func(conn *systemd.Conn) (errs error) {
+		for _, name := range names {
+			err := conn.ResetFailedUnitContext(ctx, name)
+			var said dbus.Error
+			if errors.As(err, &said) && said.Name == "org.freedesktop.systemd1.NoSuchUnit" {
+				continue
+			}
+			if err != nil {
+				errs = errors.Join(errs, fmt.Errorf("cannot reset the failed state of %s: %w", name, err))
+			}
+		}
+		return errs
+	})
 }
 
 func withSystemd(ctx context.Context, do func(*systemd.Conn) error) error {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/cloudinit"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
 )
 
@@ -31,13 +32,13 @@ func booted257() daemon.State {
 			{Name: "NetworkManager", At: 7.178}, {Name: "lease", At: 49.996}, {Name: "virtual router", At: 52.605},
 			{Name: "metadata", At: 55.99}, {Name: "seed", At: 61.189},
 		},
-		Devices: []daemon.Device{{Name: "eth0", Lease: true, Detail: `10.1.1.100/24 on "cloud-init eth0"`}},
 		Instance: &daemon.Instance{
 			ID: "7d4f1f9a-58c1-4f5e-9a3c-3f0c5d9a1b2e", Source: "virtual router", Fetched: started,
 			Server: netip.MustParseAddr("10.1.1.1"), Role: "DHCP server", Device: "eth0",
 			Keys: 11, UserData: 981, Seed: "/var/lib/cloud/seed/cs",
 		},
 		Password: "no password is waiting",
+		Outcome:  &cloudinit.Outcome{State: cloudinit.OutcomeGood, Instance: "7d4f1f9a-58c1-4f5e-9a3c-3f0c5d9a1b2e"},
 	}
 }
 
@@ -45,7 +46,8 @@ func booted257() daemon.State {
 func without() daemon.State {
 	s := booted257()
 	ended := s.Started.Add(120 * time.Second)
-	s.Phase, s.Instance, s.Password, s.Ended = daemon.Failed, nil, "", &ended
+	s.Phase, s.Instance, s.Password, s.Ended, s.Outcome = daemon.Failed, nil, "", &ended, nil
+	s.Devices = []daemon.Device{{Name: "eth0", Lease: true, Detail: `10.1.1.100/24 on "cloud-init eth0"`}}
 	s.Text = "no instance metadata before the deadline: eth0: DHCP server 10.1.1.1: no answer in time"
 	s.Error = s.Text
 	s.Steps = append(s.Steps[:2:2], daemon.Step{Name: "failed", At: 119998})
@@ -79,6 +81,14 @@ func TestStatus(t *testing.T) {
 			s.Password = "not asked for without a virtual router: the next boot does"
 		}},
 		"failed": {change: func(s *daemon.State) { *s = without() }},
+		"cloud-init-runs": {change: func(s *daemon.State) { s.Outcome.State, s.Password = cloudinit.OutcomeRunning, "" }},
+		"cloud-init-failed": {change: func(s *daemon.State) {
+			s.Outcome.State, s.Outcome.Failures = cloudinit.OutcomeFailed, []string{"cloud-init's network stage failed"}
+			s.Outcome.Complaints = []string{"runcmd in the final stage"}
+			s.Phase, s.Error = daemon.Failed, s.Outcome.Reason()
+			s.Text += ", but " + s.Error
+			s.Password = "not applied, and kept at the password server: cloud-init's init stage failed (see /var/log/cloud-init.log)"
+		}},
 		"idle": {change: func(s *daemon.State) {
 			*s = daemon.State{Phase: daemon.Idle, Text: "nothing to do: cloud-init is disabled", Started: s.Started, Ended: s.Ended}
 		}},
@@ -86,7 +96,8 @@ func TestStatus(t *testing.T) {
 			*s = daemon.State{Phase: daemon.Starting, Text: "starting", Started: s.Started}
 		}},
 		"under-way": {age: 8300 * time.Millisecond, change: func(s *daemon.State) {
-			s.Phase, s.Text, s.Ended, s.Instance, s.Password = daemon.Searching, "looking for the virtual router from 10.1.1.100/24 on eth0", nil, nil, ""
+			s.Phase, s.Text, s.Ended, s.Instance, s.Password, s.Outcome = daemon.Searching, "looking for the virtual router from 10.1.1.100/24 on eth0", nil, nil, "", nil
+			s.Devices = []daemon.Device{{Name: "eth0", Lease: true, Detail: `10.1.1.100/24 on "nm-cloud-seed eth0"`}}
 			s.Steps = s.Steps[:2]
 			s.Temporary = []string{"eth0"}
 		}},
@@ -94,7 +105,7 @@ func TestStatus(t *testing.T) {
 		"healed": {age: 3 * time.Hour, change: func(s *daemon.State) {
 			*s = healing()
 			s.Steps = append(s.Steps, []daemon.Step{{Name: "virtual router", At: 7231000}, {Name: "metadata", At: 7231004}, {Name: "seed", At: 7231011}}...)
-			s.Healing, s.Error = nil, ""
+			s.Healing, s.Error, s.Devices, s.Outcome = nil, "", nil, booted257().Outcome
 			s.Phase, s.Text, s.Instance, s.Password = daemon.Ready, booted257().Text, booted257().Instance, "applied; 10.1.1.1 has been told"
 		}},
 		"next-boot": {age: 3 * time.Hour, change: func(s *daemon.State) {
@@ -104,7 +115,6 @@ func TestStatus(t *testing.T) {
 			s.Password = "asked for at the next boot"
 		}},
 		"kept": {change: func(s *daemon.State) {
-			s.Devices[0].Detail = `10.1.1.100/24 on "nm-cloud-seed eth0"`
 			s.Kept = []string{"eth0"}
 		}},
 		"refreshed": {change: func(s *daemon.State) {

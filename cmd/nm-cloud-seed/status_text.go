@@ -35,6 +35,9 @@ func (v screen) status(s daemon.State, age time.Duration, healsLater bool) []str
 	p.row("state", colour(s.Phase), string(s.Phase))
 	p.row("", "", s.Text)
 	p.instance(s)
+	if text := s.OutcomeText(); text != "" {
+		p.row("cloud-init", outcomeColour(s), text)
+	}
 	switch {
 	case s.Healing != nil:
 		p.row("healing", yellow, s.Healing.Text)
@@ -59,10 +62,28 @@ func (v screen) status(s daemon.State, age time.Duration, healsLater bool) []str
 			p.row("", "", fmt.Sprintf("and %d more", len(s.Devices)-i))
 			break
 		}
-		p.row("device", "", d.Name+": "+d.Detail)
+		p.row("device", "", d.Name+": "+d.Detail+whenSeen(s))
 	}
 	p.row("started", "", s.Started.Local().Format(time.DateTime))
 	return append(p.lines, v.steps(timeline.StepsOf(s, age))...)
+}
+
+// whenSeen says of a device's state that it is not the current one.
+func whenSeen(s daemon.State) string {
+	if s.Ended != nil && s.Healing == nil {
+		return " (when the run ended)"
+	}
+	return ""
+}
+
+func outcomeColour(s daemon.State) string {
+	switch {
+	case s.Outcome.Failed():
+		return red
+	case s.Outcome.Running():
+		return yellow
+	}
+	return ""
 }
 
 // page is a text under way.

@@ -28,7 +28,7 @@ type Properties struct {
 	State, Text                                       string
 	InstanceID, VirtualRouter, Device, SeedPath, From string
 	FetchedAt                                         time.Time // zero: never, as the next
-	LastError                                         string
+	Outcome, LastError                                string
 	Started, Ended                                    time.Time
 	Steps                                             []Step
 	// Busy is that something else than a refresh goes on which changes them. It is no
@@ -50,7 +50,7 @@ func (p Properties) variants() map[string]dbus.Variant {
 	}
 	values := map[string]any{
 		"State": p.State, "Text": p.Text, "InstanceId": p.InstanceID, "VirtualRouter": p.VirtualRouter,
-		"Device": p.Device, "SeedPath": p.SeedPath, "Source": p.From, "LastError": p.LastError,
+		"Device": p.Device, "SeedPath": p.SeedPath, "Source": p.From, "Outcome": p.Outcome, "LastError": p.LastError,
 		"FetchedAt": micros(p.FetchedAt), "Started": micros(p.Started), "Ended": micros(p.Ended), "Steps": steps,
 	}
 	variants := make(map[string]dbus.Variant, len(values))

@@ -37,25 +37,32 @@ const (
 // Boot reads it. The error is fs.ErrNotExist if cloud-init has not begun in this
 // boot.
 func (f Files) Boot() (Boot, error) {
+	b, _, err := f.boot()
+	return b, err
+}
+
+// boot returns status.json as well.
+func (f Files) boot() (Boot, []byte, error) {
 	fsys, done, err := rootfs.Open(f.Root)
 	if err != nil {
-		return Boot{}, err
+		return Boot{}, nil, err
 	}
 	defer done()
+	over := f.Done() // before status.json, which by then has all that there will be
 	data, err := rootfs.Read(fsys, statusFile, maxStatusFile)
 	if err != nil {
-		return Boot{}, fmt.Errorf("cannot read /%s: %w", statusFile, err)
+		return Boot{}, nil, fmt.Errorf("cannot read /%s: %w", statusFile, err)
 	}
 	b, err := parseBoot(data)
 	if err != nil {
-		return Boot{}, err
+		return Boot{}, nil, err
 	}
 	word := func(name string) string {
 		text, _ := rootfs.Read(fsys, name, maxIDFile) // or none
 		return clean(strings.TrimSpace(string(text)))
 	}
-	b.Done, b.CloudID, b.Instance = f.Done() && b.Stage == "", word(cloudIDFile), word(instanceFile)
-	return b, nil
+	b.Done, b.CloudID, b.Instance = over && b.Stage == "", word(cloudIDFile), word(instanceFile)
+	return b, data, nil
 }
 
 func parseBoot(data []byte) (b Boot, err error) {

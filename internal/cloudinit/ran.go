@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"strings"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/rootfs"
 )
@@ -21,10 +20,13 @@ type outcome struct {
 // warnings are those with which a module that says it succeeded has failed.
 var warnings = []struct{ module, text, reason string }{
 	{"set_passwords", "No default or defined user to change password for.", "cloud-init knows no default user"},
-	{"ssh", "Applying SSH credentials failed!", "cloud-init's ssh could not write the keys (see " + logFile + ")"},
+	{"ssh", "Applying SSH credentials failed!", "cloud-init's ssh could not write the keys" + seeLog},
 }
 
-const logFile = "/var/log/cloud-init.log"
+const (
+	logFile = "/var/log/cloud-init.log"
+	seeLog  = " (see " + logFile + ")"
+)
 
 // Begun says whether a stage has begun in this boot: then it is too late to hand
 // anything over.
@@ -96,12 +98,8 @@ func (o outcome) failure(stage, module string) error {
 		}
 	}
 	for _, w := range warnings {
-		for _, level := range o.Warnings {
-			for _, e := range level {
-				if text, _ := e.(string); canonical(module) == w.module && strings.Contains(text, w.text) {
-					return errors.New(w.reason)
-				}
-			}
+		if canonical(module) == w.module && o.warned(w.text) {
+			return errors.New(w.reason)
 		}
 	}
 	return nil

@@ -7,7 +7,7 @@ import "github.com/nm-cloud-seed/nm-cloud-seed/internal/lease"
 // follows NetworkManager itself, or nothing has changed. A refresh that goes on may be
 // too late for it.
 func Concerned(root string, l lease.Lease) (reason string) {
-	s, err := ReadState(root)
+	s, err := readState(root)
 	if err != nil || s.Ended == nil || s.Healing != nil {
 		return ""
 	}

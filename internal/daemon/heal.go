@@ -33,7 +33,7 @@ func (d *Daemon) Heal(ctx context.Context) error {
 		d.Log.Info("nothing to do: this boot has its data")
 		return nil
 	}
-	if d.state, err = ReadState(d.Root); err != nil {
+	if d.state, err = readState(d.Root); err != nil {
 		d.Log.Warn(err) // it was killed very early
 		d.state = State{Started: time.Now(), StartedMonotonic: Monotonic().Microseconds(), Phase: Failed}
 	}
@@ -46,7 +46,7 @@ func (d *Daemon) Heal(ctx context.Context) error {
 		s.step(waiting)
 		s.Kept, s.Healing = nil, &Healing{Text: "waiting for the virtual router", Process: thisProcess()}
 	})
-	defer d.tell(func(s *State) { s.Healing, s.Temporary = nil, nil })
+	defer d.tell(func(s *State) { s.Healing, s.Temporary, s.Devices = nil, nil, nil })
 
 	job := d.job()
 	job.Patient = true
@@ -77,13 +77,13 @@ func (d *Daemon) Heal(ctx context.Context) error {
 		return nil
 	}
 	d.satisfied()
-	if d.state.Phase == Ready {
+	if s := d.concluded(); s.Phase == Ready {
 		if err := d.removeIssue(); err != nil {
 			d.Log.Warn(err)
 		}
-		d.writeConsole(d.state.Text)
+		d.writeConsole(s.Text)
 	} else {
-		d.proclaim(d.state.Text)
+		d.proclaim(s.Text)
 	}
 
 	if held := networks.Hold(ctx, func() bool { return true }); len(held) > 0 && ctx.Err() == nil {

@@ -32,7 +32,7 @@ const healUnit = "nm-cloud-seed-heal.service"
 // Where this boot has no data yet, that is nm-cloud-seed-heal.service's affair: it
 // is started, if it does not run, and the error is ErrBusy.
 func (d *Daemon) Refresh(ctx context.Context) (changed []string, err error) {
-	switch s, err := ReadState(d.Root); {
+	switch s, err := readState(d.Root); {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("%w: the service has not run since the system started (see nm-cloud-seed status)", ErrNotRun)
 	case err != nil:
@@ -48,7 +48,7 @@ func (d *Daemon) Refresh(ctx context.Context) (changed []string, err error) {
 		return nil, err
 	}
 	defer unlock()
-	switch d.state, err = ReadState(d.Root); {
+	switch d.state, err = readState(d.Root); {
 	case err != nil:
 		return nil, err
 	case !(cloudinit.Files{Root: d.Root}).Done():

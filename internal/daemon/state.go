@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/atomicfile"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/cloudinit"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/rootfs"
 )
 
@@ -27,7 +28,7 @@ const (
 	Leasing   Phase = "leasing"   // waiting for NetworkManager and a lease
 	Searching Phase = "searching" // for the virtual router
 	Fetching  Phase = "fetching"  // its metadata
-	Ready     Phase = "ready"     // the seed is in place
+	Ready     Phase = "ready"     // the seed is in place, and cloud-init has not failed with it
 	Idle      Phase = "idle"      // there was nothing to do
 	Failed    Phase = "failed"
 	Stopped   Phase = "stopped" // from outside, before there was a seed
@@ -55,6 +56,10 @@ type State struct {
 	Ended     *time.Time `json:"ended,omitempty"`   // the process has gone
 
 	StartedMonotonic int64 `json:"started-monotonic-us,omitempty"` // Started in microseconds of CLOCK_MONOTONIC
+
+	// Outcome is what cloud-init made of the seed; nil: there is none, or it is not
+	// known. ReadState finds it out anew, and it is never written to status.json.
+	Outcome *cloudinit.Outcome `json:"outcome,omitempty"`
 }
 
 // Healing is what goes on after a boot that had no data from the virtual router.
@@ -104,9 +109,19 @@ type Instance struct {
 
 const maxState = 1 << 20 // bytes
 
-// ReadState reads what the service left below root ("" for the real one).
-// fs.ErrNotExist: it has not run since the system started.
+// ReadState reads what the service left below root ("" for the real one), and what
+// cloud-init made of that: where it failed, the phase is Failed. fs.ErrNotExist: the
+// service has not run since the system started.
 func ReadState(root string) (State, error) {
+	s, err := readState(root)
+	if err == nil {
+		s.judge(root)
+	}
+	return s, err
+}
+
+// readState is ReadState without the outcome, for what is written again.
+func readState(root string) (State, error) {
 	var s State
 	path := filepath.Join(root, StatePath)
 	dir, name := os.DirFS(filepath.Dir(path)), filepath.Base(path)
@@ -129,7 +144,7 @@ func ReadState(root string) (State, error) {
 		}
 	}
 	if s.Healing != nil && s.Healing.Process.gone() {
-		s.Healing, s.Temporary = nil, nil
+		s.Healing, s.Temporary, s.Devices = nil, nil, nil
 	}
 	if r := s.Refresh; r != nil && r.Ended == nil && r.Process.gone() {
 		last := time.Now()
@@ -164,7 +179,7 @@ func (s *State) stepAt(name string, age time.Duration) {
 // KeptForGood takes it back, in the state below root, that the connections of these
 // devices stay until shutdown only.
 func KeptForGood(root string, devices []string) error {
-	s, err := ReadState(root)
+	s, err := readState(root)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -176,6 +191,7 @@ func KeptForGood(root string, devices []string) error {
 }
 
 func (s State) write(root string) error {
+	s.Outcome = nil
 	data, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return err

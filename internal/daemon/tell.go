@@ -92,11 +92,15 @@ func (d *Daemon) progress(p Progress) {
 	})
 }
 
-// ended is the last word.
+// ended is the last word. Nothing follows the devices any more: after a good run they
+// are dropped, after a failed one they show what it had.
 func (d *Daemon) ended() {
 	d.tell(func(s *State) {
 		now := time.Now()
 		s.Ended, s.Temporary = &now, nil
+		if s.Phase == Ready {
+			s.Devices = nil
+		}
 	})
 }
 
