@@ -87,7 +87,9 @@ func judgeSeed(b Boot, data []byte, instance string, ended bool) Outcome {
 			failures = append(failures, fmt.Sprintf("cloud-init's %s stage did not run", stage.name))
 		}
 		begun = begun || got.Start != nil
-		networkEnded = networkEnded || stage.name == "network" && got.Finished != nil && !running
+		if died := slices.Contains(failures, stageFailed(stage.name)); stage.name == "network" {
+			networkEnded = got.Finished != nil && !running && !died // what follows from its death is no news
+		}
 		o.Failures = append(failures, o.Failures...)
 		o.Complaints = append(complaints, o.Complaints...)
 	}
@@ -120,6 +122,8 @@ func identity(b Boot, instance string) string {
 	return ""
 }
 
+func stageFailed(stage string) string { return "cloud-init's " + stage + " stage failed" }
+
 // verdict tells the failures that matter to our data from those that do not, which are
 // the image's or the user's affair.
 func (o outcome) verdict(stage string) (failures, complaints []string) {
@@ -133,7 +137,7 @@ func (o outcome) verdict(stage string) (failures, complaints []string) {
 		name := moduleError.FindStringSubmatch(text)
 		switch {
 		case name == nil:
-			add(&failures, fmt.Sprintf("cloud-init's %s stage failed", stage))
+			add(&failures, stageFailed(stage))
 		case slices.Contains(ourModules, canonical(name[1])):
 			add(&failures, fmt.Sprintf("cloud-init's %s failed in its %s stage", canonical(name[1]), stage))
 		default:

@@ -34,6 +34,9 @@ const (
 	Stopped   Phase = "stopped" // from outside, before there was a seed
 )
 
+// End reports whether the run is over.
+func (p Phase) End() bool { return p.end() }
+
 func (p Phase) end() bool { return p == Ready || p == Idle || p == Failed || p == Stopped }
 
 // State is what the service says of itself. It holds no secret: of metadata

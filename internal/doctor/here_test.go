@@ -25,7 +25,17 @@ const (
 	seedText    = "instance " + id + ", written 2 h ago, for root alone"
 )
 
+const (
+	failedText = "it failed, and the VM lacks some of CloudStack's data:"
+	seeLog     = "see /var/log/cloud-init.log, and cloud-init status --long"
+)
+
 const stuck = "see whether a unit of cloud-init's has failed or was left out: systemctl list-units --all 'cloud-*'; cloud-init status --long"
+
+var (
+	idle   = Check{"this-boot.service", Info, "nothing to do", nil, ""}
+	noSeed = Check{"this-boot.seed", Info, "none in this boot", nil, ""}
+)
 
 var configDrive = Check{"this-boot.datasource", Info, "cloud-init has the VM's data from elsewhere: DataSourceConfigDrive, cloud-id cloudstack, instance " + id, nil, ""}
 
@@ -77,18 +87,18 @@ var here = []struct {
 	{"cloud-init disabled on the kernel command line", func(s *scene) { s.disabled(); s.files["proc/cmdline"] = "cloud-init=disabled\n" }, []Check{
 		{"cloud-init.enabled", Problem, "cloud-init=disabled on the kernel command line", nil, "take that word out of the kernel command line, and reboot"},
 		skip("ordering.written", "cloud-init.enabled"), skip("this-boot.service", "ordering.written"), skip("this-boot.seed", "this-boot.service"),
-		skip("this-boot.cloud-init", "cloud-init.enabled"), skip("this-boot.datasource", "this-boot.cloud-init"),
+		skip("this-boot.cloud-init", "cloud-init.enabled"), skip("this-boot.datasource", "this-boot.cloud-init"), skip("this-boot.units", "cloud-init.enabled"),
 	}},
 	{"cloud-init disabled by a file", func(s *scene) { s.disabled(); s.files["etc/cloud/cloud-init.disabled"] = "" }, []Check{
 		{"cloud-init.enabled", Problem, "/etc/cloud/cloud-init.disabled exists", nil, "rm /etc/cloud/cloud-init.disabled"},
 		skip("ordering.written", "cloud-init.enabled"), skip("this-boot.service", "ordering.written"), skip("this-boot.seed", "this-boot.service"),
-		skip("this-boot.cloud-init", "cloud-init.enabled"), skip("this-boot.datasource", "this-boot.cloud-init"),
+		skip("this-boot.cloud-init", "cloud-init.enabled"), skip("this-boot.datasource", "this-boot.cloud-init"), skip("this-boot.units", "cloud-init.enabled"),
 	}},
 	{"no datasource by ds-identify", func(s *scene) { s.disabled(); s.files["run/cloud-init/disabled"] = "" }, []Check{
 		{"cloud-init.enabled", Problem, "in this boot its generator (ds-identify) found no datasource, so that it did not start (/run/cloud-init/disabled)", nil,
 			"reboot: the datasource_list says CloudStack by now"},
 		skip("ordering.written", "cloud-init.enabled"), skip("this-boot.service", "ordering.written"), skip("this-boot.seed", "this-boot.service"),
-		skip("this-boot.cloud-init", "cloud-init.enabled"), skip("this-boot.datasource", "this-boot.cloud-init"),
+		skip("this-boot.cloud-init", "cloud-init.enabled"), skip("this-boot.datasource", "this-boot.cloud-init"), skip("this-boot.units", "cloud-init.enabled"),
 	}},
 	{"no datasource by ds-identify, with a longer list", func(s *scene) {
 		s.disabled()
@@ -98,7 +108,7 @@ var here = []struct {
 			`write exactly "datasource_list: [ CloudStack ]" to /etc/cloud/cloud.cfg.d/90-cloudstack.cfg, and reboot`},
 		{"cloud-init.datasources", OK, "CloudStack is found by its firmware", nil, ""},
 		skip("ordering.written", "cloud-init.enabled"), skip("this-boot.service", "ordering.written"), skip("this-boot.seed", "this-boot.service"),
-		skip("this-boot.cloud-init", "cloud-init.enabled"), skip("this-boot.datasource", "this-boot.cloud-init"),
+		skip("this-boot.cloud-init", "cloud-init.enabled"), skip("this-boot.datasource", "this-boot.cloud-init"), skip("this-boot.units", "cloud-init.enabled"),
 	}},
 	{"a longer list, on KVM", func(s *scene) { s.files["etc/cloud/cloud.cfg"] = "datasource_list: [ CloudStack, None ]\n" }, []Check{
 		{"cloud-init.datasources", OK, "CloudStack is found by its firmware", nil, ""},
@@ -119,7 +129,7 @@ var here = []struct {
 			"see that it runs on the network's virtual router (port 8080), or set password=no in /etc/nm-cloud-seed.conf"},
 	}},
 	{"a longer list, elsewhere", func(s *scene) {
-		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":"DataSourceConfigDrive"}}`
+		s.configDrive()
 		s.files["sys/class/dmi/id/product_name"] = "HVM domU\n"
 		s.files["etc/nm-cloud-seed.conf"] = "[main]\nplatform=cloudstack\n"
 		s.files["etc/cloud/cloud.cfg"] = "datasource_list: [ CloudStack, None ]\n"
@@ -129,10 +139,10 @@ var here = []struct {
 		{"nm-cloud-seed.switched-on", OK, "platform=cloudstack, ordering=late", nil, ""},
 		{"virtual-router.metadata", OK, "10.1.1.1 (DHCP server on eth0) would be taken, with instance " + id, []string{
 			"DHCP server 10.1.1.1 on eth0: instance " + id + ", after 3 ms", "data-server on eth0: cannot resolve data-server: no such host, after 3 ms"}, ""},
-		configDrive,
+		idle, noSeed, configDrive,
 	}},
 	{"no list, elsewhere", func(s *scene) {
-		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":"DataSourceConfigDrive"}}`
+		s.configDrive()
 		s.files["proc/cmdline"] = "nm-cloud-seed=force\n"
 		s.files["sys/class/dmi/id/product_name"] = ""
 		s.files["etc/cloud/cloud.cfg"] = ""
@@ -141,7 +151,7 @@ var here = []struct {
 		{"cloud-init.datasources", Problem, "cloud-init does not find CloudStack: no datasource_list says so, nor does the firmware", nil, `write exactly "datasource_list: [ CloudStack ]" to /etc/cloud/cloud.cfg.d/90-cloudstack.cfg`},
 		{"virtual-router.metadata", OK, "10.1.1.1 (DHCP server on eth0) would be taken, with instance " + id, []string{
 			"DHCP server 10.1.1.1 on eth0: instance " + id + ", after 3 ms", "data-server on eth0: cannot resolve data-server: no such host, after 3 ms"}, ""},
-		configDrive,
+		idle, noSeed, configDrive,
 	}},
 
 	{"no list, but found", func(s *scene) {
@@ -430,8 +440,54 @@ var here = []struct {
 	{"a stage failed, and found nothing", func(s *scene) {
 		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":null,"init":{"errors":["SECRET"]}}}`
 	}, []Check{
-		{"this-boot.cloud-init", Problem, "these stages failed: network", nil, "see /var/log/cloud-init.log, and cloud-init status --long"},
+		{"this-boot.cloud-init", Problem, failedText, []string{"cloud-init's network stage failed"}, seeLog},
 		skip("this-boot.datasource", "this-boot.cloud-init"),
+	}},
+	{"a stage failed with the seed", func(s *scene) { s.cloudInitFailed() }, []Check{
+		{"this-boot.cloud-init", Problem, failedText, []string{"cloud-init's network stage failed", "runcmd in the final stage"}, seeLog},
+		skip("this-boot.datasource", "this-boot.cloud-init"),
+	}},
+	{"a module that applies our data failed", func(s *scene) {
+		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":"DataSourceCloudStack","init":{"errors":["('users-groups', E('SECRET'))"]}}}`
+	}, []Check{
+		{"this-boot.cloud-init", Problem, failedText, []string{"cloud-init's users_groups failed in its network stage"}, seeLog},
+		skip("this-boot.datasource", "this-boot.cloud-init"),
+	}},
+	{"the network stage was left out", func(s *scene) {
+		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":null,"init":{"start":null}}}`
+	}, []Check{
+		{"this-boot.cloud-init", Problem, failedText, []string{"cloud-init's network stage did not run"}, seeLog},
+		skip("this-boot.datasource", "this-boot.cloud-init"),
+	}},
+	{"a user sees what was recorded", func(s *scene) {
+		s.root = false
+		s.modes["run/cloud-init/status.json"] = 0
+		s.modes["run/nm-cloud-seed/seed.d"] = 0o700
+		s.files["run/nm-cloud-seed/outcome.json"] = `{"state":"failed","instance-id":"` + id + `","failures":["cloud-init's network stage failed"]}`
+	}, []Check{
+		{"this-boot.seed", Info, "there, with what is in it for root alone", nil, "sudo nm-cloud-seed doctor"},
+		{"this-boot.cloud-init", Problem, failedText, []string{"cloud-init's network stage failed"}, seeLog},
+		skip("this-boot.datasource", "this-boot.cloud-init"),
+	}},
+	{"units have failed", func(s *scene) { s.units = []string{"cloud-init-main.service", "cloud-final.service"} }, []Check{
+		{"this-boot.units", Problem, "these units have failed:", []string{"cloud-init-main.service", "cloud-final.service"},
+			"systemctl status cloud-init-main.service cloud-final.service; when the reason is gone, reboot, or: systemctl reset-failed cloud-init-main.service cloud-final.service"},
+	}},
+	{"units have failed, as the service did", func(s *scene) {
+		s.units = []string{"cloud-init.service"}
+		s.failed("no instance metadata before the deadline")
+		s.files["run/nm-cloud-seed/status.json"] = status(`"phase":"failed","text":"x","error":"no instance metadata before the deadline"`)
+	}, []Check{
+		{"this-boot.service", Problem, "no instance metadata before the deadline", nil, "the virtual router answers now: reboot"},
+		skip("this-boot.seed", "this-boot.service"),
+		{"this-boot.datasource", Skipped, "none, as this-boot.service failed: cloud-init set the VM up without CloudStack's data", nil, ""},
+		{"this-boot.units", Skipped, "these units failed for lack of data, see this-boot.service:", []string{"cloud-init.service"}, ""},
+	}},
+	{"from elsewhere, although there is a seed", func(s *scene) {
+		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":"DataSourceNoCloudNet"}}`
+	}, []Check{
+		{"this-boot.datasource", Problem, "DataSourceNoCloudNet, cloud-id cloudstack, instance " + id + ", although there is a seed", nil,
+			"see cloud-init.datasources and cloud-init.seeds above, and /var/log/cloud-init.log"},
 	}},
 	{"stages failed, as the service did", func(s *scene) {
 		s.failed("no instance metadata before the deadline")
@@ -469,6 +525,40 @@ func TestMachineChecks(t *testing.T) {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestWellSoFar: while it is not known what becomes of the VM, all is not well yet.
+func TestWellSoFar(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(s *scene)
+		end    string
+	}{
+		"all done": {func(*scene) {}, ""},
+		"the service is at work": {func(s *scene) {
+			s.files["run/nm-cloud-seed/status.json"] = `{"phase":"leasing","text":"waiting for a lease","process":{"pid":0},"steps":[]}`
+		}, "All is well so far. nm-cloud-seed is still at work."},
+		"cloud-init is at work": {func(s *scene) { delete(s.files, "run/cloud-init/result.json") }, "All is well so far. cloud-init is still at work."},
+		"not to be seen": {func(s *scene) {
+			s.root = false
+			s.modes["run/cloud-init/status.json"] = 0
+		}, "All is well so far. Only root can tell what cloud-init made of the seed."},
+		"recorded": {func(s *scene) {
+			s.root = false
+			s.modes["run/cloud-init/status.json"] = 0
+			s.files["run/nm-cloud-seed/outcome.json"] = `{"state":"good","instance-id":"` + id + `"}`
+		}, ""},
+		"recorded of another": {func(s *scene) {
+			s.root = false
+			s.modes["run/cloud-init/status.json"] = 0
+			s.files["run/nm-cloud-seed/outcome.json"] = `{"state":"good","instance-id":"` + other + `"}`
+		}, "All is well so far. Only root can tell what cloud-init made of the seed."},
+	} {
+		s := healthy()
+		tt.change(s)
+		if r := s.examine(t, true); r.end != tt.end {
+			t.Errorf("%s: got %q, want %q", name, r.end, tt.end)
+		}
 	}
 }
 

@@ -31,6 +31,7 @@ type machine struct {
 	nmVersion string
 	viewErr   error
 	survey    func() survey // made once, and only if somebody asks
+	failed    func() Check  // of cloud-init's units
 
 	state    daemon.State // of the service
 	stateErr error
@@ -71,11 +72,26 @@ func examineSystem(ctx context.Context, dir string, w World) Report {
 	m.state, m.stateErr = daemon.ReadState(dir)
 	m.boot, m.bootErr = m.files.Boot()
 	m.survey = sync.OnceValue(func() survey { return m.ask(ctx) })
+	m.failed = func() Check { return m.failedStages(ctx) }
 	r.Checks = examine(m.steps())
-	if m.new() {
-		r.end = "All is well so far. It takes effect when the VM is rebooted."
-	}
+	r.end = m.soFar()
 	return r
+}
+
+// soFar is what to say without a problem while it is not known what becomes of the VM.
+func (m *machine) soFar() string {
+	switch {
+	case m.new():
+		return "All is well so far. It takes effect when the VM is rebooted."
+	case m.stateErr != nil:
+	case !m.state.Phase.End():
+		return "All is well so far. nm-cloud-seed is still at work."
+	case m.state.Outcome.Running():
+		return "All is well so far. cloud-init is still at work."
+	case m.state.Phase == daemon.Ready && m.state.Outcome == nil:
+		return "All is well so far. Only root can tell what cloud-init made of the seed."
+	}
+	return ""
 }
 
 // steps are all checks, in their order, with the earlier ones that they need.
@@ -127,6 +143,7 @@ func (m *machine) steps() []step {
 		{"this-boot.seed", m.seed, needs("this-boot.service")},
 		{"this-boot.cloud-init", m.stages, needs(enabled)},
 		{"this-boot.datasource", m.datasource, needs("this-boot.cloud-init")},
+		{"this-boot.units", m.failed, needs(enabled)},
 	}
 	if !m.world.Root {
 		for n := range steps {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"maps"
 	"net/netip"
@@ -39,6 +40,7 @@ type scene struct {
 	late     time.Duration // after which the seed was written
 	idle     bool          // the generator wrote nothing
 	up       time.Duration // since the system started; 0: two hours
+	units    []string      // that have failed
 	asked    int           // how often somebody was asked over the network
 }
 
@@ -95,6 +97,30 @@ func healthy() *scene {
 	return s
 }
 
+// withTimes completes a status of cloud-init that says nothing of when its stages ran: of
+// one without a stage under way, all have.
+func withTimes(text string) string {
+	var status map[string]map[string]any
+	if json.Unmarshal([]byte(text), &status) != nil || status["v1"] == nil || status["v1"]["stage"] != nil {
+		return text
+	}
+	for _, name := range []string{"init-local", "init", "modules-config", "modules-final"} {
+		stage, _ := status["v1"][name].(map[string]any)
+		if stage == nil {
+			stage = make(map[string]any)
+			status["v1"][name] = stage
+		}
+		if _, ok := stage["start"]; !ok {
+			stage["start"], stage["finished"] = 1, 2
+		}
+	}
+	data, err := json.Marshal(status)
+	if err != nil {
+		return text
+	}
+	return string(data)
+}
+
 // examine looks at a scene, and makes the files of its generator's if need be.
 func (s *scene) examine(t *testing.T, generated bool) Report {
 	t.Helper()
@@ -106,6 +132,11 @@ func (s *scene) examine(t *testing.T, generated bool) Report {
 	}
 	for name, text := range s.files {
 		s.files[name] = strings.ReplaceAll(text, "FETCHED", booted.Add(-72*time.Hour).Format(time.RFC3339))
+	}
+	const cloudStatus = "run/cloud-init/status.json"
+	s.files[cloudStatus] = withTimes(s.files[cloudStatus])
+	if s.files[cloudStatus] == "" {
+		delete(s.files, cloudStatus)
 	}
 	root := write(t, s.files)
 	if generated && !s.idle {
@@ -144,7 +175,8 @@ func (s *scene) examine(t *testing.T, generated bool) Report {
 			}
 			return s.password
 		},
-		Now: func() time.Time { return booted.Add(cmp.Or(s.up, 2*time.Hour)) }, Booted: booted, Root: s.root,
+		FailedUnits: func(context.Context, []string) ([]string, error) { return s.units, nil },
+		Now:         func() time.Time { return booted.Add(cmp.Or(s.up, 2*time.Hour)) }, Booted: booted, Root: s.root,
 	}
 	var r Report
 	look := func() { r = examineSystem(t.Context(), root, w) }
@@ -165,9 +197,26 @@ func (s *scene) examine(t *testing.T, generated bool) Report {
 	return r
 }
 
+// configDrive is a VM whose data cloud-init's local stage has from there.
+func (s *scene) configDrive() {
+	s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":"DataSourceConfigDrive"}}`
+	s.files["run/nm-cloud-seed/status.json"] = status(`"phase":"idle","text":"nothing to do"`)
+	delete(s.files, "run/nm-cloud-seed/seed")
+}
+
+// cloudInitFailed is a network stage that died although there is a seed.
+func (s *scene) cloudInitFailed() {
+	s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":"DataSourceCloudStack","init":{"errors":["SECRET"]},"modules-final":{"errors":["('runcmd', E('SECRET'))"]}}}`
+}
+
 // scenes are the worlds of the golden files.
 var scenes = map[string]func(s *scene) (generated bool){
 	"healthy": func(*scene) bool { return true },
+	"cloud-init failed": func(s *scene) bool {
+		s.cloudInitFailed()
+		s.units = []string{"cloud-init.service"}
+		return true
+	},
 	"installed and not rebooted": func(s *scene) bool {
 		s.new = true
 		s.nothingRun()

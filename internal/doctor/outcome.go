@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/cloudinit"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
 )
 
@@ -17,9 +18,30 @@ func sorted(list []string) []string {
 	return list
 }
 
+// outcome is what cloud-init made of the seed, nil if there is none; the status says
+// the same.
+func (m *machine) outcome() *cloudinit.Outcome {
+	if m.stateErr != nil {
+		return nil
+	}
+	return m.state.Outcome
+}
+
+// runFailed reports whether the service's run has failed, and left cloud-init no data.
+func (m *machine) runFailed() bool {
+	return m.stateErr == nil && m.state.Phase == daemon.Failed && !m.state.Outcome.Failed()
+}
+
 // stages says how cloud-init's run in this boot stands or ended.
 func (m *machine) stages() Check {
 	switch b := m.boot; {
+	case m.outcome().Failed() && (len(m.state.Outcome.Failures) > 0 || m.bootErr != nil): // else see datasource
+		o := m.state.Outcome
+		c := problem("it failed, and the VM lacks some of CloudStack's data:", "see "+cloudLog+", and cloud-init status --long").with(o.Failures...)
+		if o.Identity != "" {
+			c = c.with(o.Identity)
+		}
+		return c.with(o.Complaints...)
 	case errors.Is(m.bootErr, fs.ErrNotExist) && m.new():
 		return nextBoot("cloud-init has not run since the system started")
 	case errors.Is(m.bootErr, fs.ErrNotExist):
@@ -30,7 +52,7 @@ func (m *machine) stages() Check {
 		return c
 	case m.bootErr != nil:
 		return problem(m.bootErr.Error(), "cloud-init status --long; a reboot writes the file anew")
-	case len(b.Broken) > 0 && m.stateErr == nil && m.state.Phase == daemon.Failed:
+	case len(b.Broken) > 0 && m.runFailed():
 		return Check{State: Skipped, Detail: "these stages failed for lack of data, see this-boot.service: " + strings.Join(b.Broken, ", ")}
 	case len(b.Broken) > 0 && m.new():
 		return nextBoot("these stages failed: " + strings.Join(b.Broken, ", ")).with(b.Failed...)
@@ -83,13 +105,15 @@ func (m *machine) datasource() Check {
 		text += ", instance " + b.Instance
 	}
 	switch name := strings.TrimPrefix(b.Datasource, "DataSource"); {
+	case m.elsewhere() != "" && m.outcome().Failed():
+		return problem(text+", although there is a seed", "see cloud-init.datasources and cloud-init.seeds above, and "+cloudLog)
 	case m.elsewhere() != "":
 		return info("cloud-init has the VM's data from elsewhere: " + text)
 	case name == "" && !b.Done:
 		return info("none yet")
 	case name == "" || name == "None":
 		return m.noDatasource()
-	case m.seeded() && b.Instance != "" && b.Instance != m.state.Instance.ID:
+	case m.outcome().Failed():
 		return problem(text+", but the seed is of instance "+m.state.Instance.ID, "reboot; if that does not help, see "+cloudLog)
 	}
 	return ok(text)
@@ -113,7 +137,7 @@ func (m *machine) spared(what string, items []string) Check {
 func (m *machine) noDatasource() Check {
 	const text = "none: cloud-init set the VM up without CloudStack's data"
 	switch {
-	case m.stateErr == nil && m.state.Phase == daemon.Failed:
+	case m.runFailed():
 		return Check{State: Skipped, Detail: "none, as this-boot.service failed: cloud-init set the VM up without CloudStack's data"}
 	case m.seeded():
 		return problem(text+", although there is a seed", "see what "+cloudLog+" says of DataSourceCloudStack")

@@ -30,18 +30,22 @@ func (m *machine) service() Check {
 
 // run is how a run stands or ended.
 func (m *machine) run() Check {
-	switch m.state.Phase {
+	phase, text := m.state.Phase, m.state.SeedText()
+	if m.state.Outcome.Failed() { // the run itself has not: see this-boot.cloud-init
+		phase = daemon.Ready
+	}
+	switch phase {
 	case daemon.Ready:
 		if m.fromLastBoot() {
-			return warning(m.state.Text+", fetched "+m.ago(m.state.Instance.Fetched)+", not from the virtual router: "+m.state.Error, m.tryAgain())
+			return warning(text+", fetched "+m.ago(m.state.Instance.Fetched)+", not from the virtual router: "+m.state.Error, m.tryAgain())
 		}
 		if m.otherNetwork() {
-			return warning(m.state.Text+"; the VM's default network, which has the password and the current SSH keys, has a lease by now", "reboot")
+			return warning(text+"; the VM's default network, which has the password and the current SSH keys, has a lease by now", "reboot")
 		}
-		if m.state.Error != "" { // a run that was killed later
-			return warning(m.state.Text, serviceLog)
+		if m.state.Error != "" && m.state.Error != m.state.Outcome.Reason() { // a run that was killed later
+			return warning(text, serviceLog)
 		}
-		return ok(m.state.Text)
+		return ok(text)
 	case daemon.Failed, daemon.Stopped:
 		c := problem(cmp.Or(m.state.Error, m.state.Text), m.tryAgain())
 		if m.routerHas() == "" { // what is wrong now is a check of its own

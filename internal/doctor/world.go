@@ -19,9 +19,11 @@ type World struct {
 	// Survey and SurveyPasswords of package cloudstack.
 	Routers   func(context.Context, lease.View, cloudstack.Options) []cloudstack.Finding
 	Passwords func(context.Context, lease.Lease) []cloudstack.Finding
-	Now       func() time.Time
-	Booted    time.Time // zero: not known
-	Root      bool      // we are root, and may read everything
+	// FailedUnits are those of some units that have failed; nil: nobody to ask.
+	FailedUnits func(ctx context.Context, names []string) ([]string, error)
+	Now         func() time.Time
+	Booted      time.Time // zero: not known
+	Root        bool      // we are root, and may read everything
 }
 
 // Here is the world that we are in.
@@ -34,8 +36,9 @@ func Here() World {
 		Passwords: func(ctx context.Context, l lease.Lease) []cloudstack.Finding {
 			return cloudstack.SurveyPasswords(ctx, l, 0)
 		},
-		Now:    time.Now,
-		Booted: daemon.Booted(),
-		Root:   os.Geteuid() == 0,
+		FailedUnits: failedUnits,
+		Now:         time.Now,
+		Booted:      daemon.Booted(),
+		Root:        os.Geteuid() == 0,
 	}
 }

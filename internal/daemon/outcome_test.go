@@ -1,0 +1,209 @@
+package daemon
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/cloudinit"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/config"
+)
+
+const (
+	seedID    = "i-1"
+	allRan    = `"init-local":{"start":1,"finished":2},"modules-config":{"start":5,"finished":6},"modules-final":{"start":7,"finished":8}`
+	goodBoot  = `{"v1":{"stage":null,"datasource":"DataSourceCloudStack","init":{"start":3,"finished":4,"errors":[]},` + allRan + `}}`
+	deadBoot  = `{"v1":{"stage":null,"datasource":null,"init":{"start":3,"finished":4,"errors":["SECRET"]},` + allRan + `}}`
+	emptyBoot = `{"v1":{"stage":null,"datasource":"DataSourceNone","init":{"start":3,"finished":4,"errors":[]},` + allRan + `}}`
+	// A network stage that does not end, as nothing that follows begins.
+	hungBoot = `{"v1":{"stage":"init","datasource":null,"init":{"start":3,"finished":null}}}`
+
+	seedText = "seeded instance i-1 from 10.1.1.1 (DHCP server on eth0)"
+	deadText = seedText + ", but cloud-init's network stage failed (see /var/log/cloud-init.log)"
+)
+
+// afterRun is a machine after a run that was ready, with what cloud-init says.
+func afterRun(t *testing.T, cloud string, change func(*State)) (root string) {
+	t.Helper()
+	files := map[string]string{"var/lib/cloud/data/instance-id": seedID, "dev/console": "", "run/issue.d/x": ""}
+	if cloud != "" {
+		files["run/cloud-init/status.json"] = cloud
+	}
+	if strings.Contains(cloud, `"stage":null`) {
+		files["run/cloud-init/result.json"] = "{}"
+	}
+	ended := time.Now()
+	s := State{Phase: Ready, Text: seedText, Started: ended, Ended: &ended, Instance: &Instance{ID: seedID, Source: VirtualRouter}}
+	if change != nil {
+		change(&s)
+	}
+	data, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files[StatePath] = string(data)
+	return machine(t, files)
+}
+
+func stateOf(t *testing.T, root string) State {
+	t.Helper()
+	s, err := ReadState(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func conclude(t *testing.T, root string) *cloudinit.Outcome {
+	t.Helper()
+	t.Setenv("INVOCATION_ID", "x")
+	d, _ := newDaemon(root, config.Default())
+	o, err := d.Conclude()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func contentOf(root, name string) string {
+	data, _ := os.ReadFile(filepath.Join(root, name))
+	return string(data)
+}
+
+func TestReadStateJudges(t *testing.T) {
+	for name, tt := range map[string]struct {
+		cloud       string
+		change      func(*State)
+		phase       Phase
+		text, error string
+		outcome     cloudinit.OutcomeState // "": none
+	}{
+		"good":              {goodBoot, nil, Ready, seedText, "", cloudinit.OutcomeGood},
+		"the stage died":    {deadBoot, nil, Failed, deadText, "cloud-init's network stage failed (see /var/log/cloud-init.log)", cloudinit.OutcomeFailed},
+		"no datasource":     {emptyBoot, nil, Failed, seedText + ", but cloud-init found no datasource (see /var/log/cloud-init.log)", "cloud-init found no datasource (see /var/log/cloud-init.log)", cloudinit.OutcomeFailed},
+		"at work":           {hungBoot, nil, Ready, seedText, "", cloudinit.OutcomeRunning},
+		"not begun":         {"", nil, Ready, seedText, "", cloudinit.OutcomeRunning},
+		"damaged":           {"[", nil, Ready, seedText, "", ""},
+		"from cached data":  {deadBoot, func(s *State) { s.Error, s.Instance.Source = "silent", LastBoot }, Failed, deadText, "silent", cloudinit.OutcomeFailed},
+		"waiting, likewise": {deadBoot, func(s *State) { s.Healing, s.Instance.Source = &Healing{}, LastBoot }, Failed, deadText, "cloud-init's network stage failed (see /var/log/cloud-init.log)", cloudinit.OutcomeFailed},
+		"run again":         {emptyBoot, func(s *State) { s.Healing = &Healing{} }, Ready, seedText, "", cloudinit.OutcomeRunning},
+		"nothing to do":     {emptyBoot, func(s *State) { s.Phase, s.Instance = Idle, nil }, Idle, seedText, "", ""},
+		"no seed":           {deadBoot, func(s *State) { s.Phase, s.Text, s.Error, s.Instance = Failed, "silent", "silent", nil }, Failed, "silent", "silent", ""},
+		"for the next boot": {deadBoot, func(s *State) { s.Phase, s.Text = Failed, "next" }, Failed, "next", "", ""},
+	} {
+		s := stateOf(t, afterRun(t, tt.cloud, tt.change))
+		outcome := cloudinit.OutcomeState("")
+		if s.Outcome != nil {
+			outcome = s.Outcome.State
+		}
+		if s.Phase != tt.phase || s.Text != tt.text || s.Error != tt.error || outcome != tt.outcome {
+			t.Errorf("%s: got %s, %q, error %q, outcome %q", name, s.Phase, s.Text, s.Error, outcome)
+		}
+		if text := s.SeedText(); tt.outcome == cloudinit.OutcomeFailed && text != seedText {
+			t.Errorf("%s: got the seed's text %q", name, text)
+		}
+	}
+}
+
+func TestConcludeRecordsAndProclaims(t *testing.T) {
+	for name, tt := range map[string]struct {
+		cloud string
+		want  string // above the login prompt and on the console; "": nothing
+	}{
+		"good":           {goodBoot, ""},
+		"the stage died": {deadBoot, deadText},
+		"it was killed":  {hungBoot, seedText + ", but cloud-init's network stage did not come to its end, cloud-init's config stage did not run, cloud-init's final stage did not run (see /var/log/cloud-init.log)"},
+		"not begun":      {"", seedText + ", but cloud-init did not run (see /var/log/cloud-init.log)"},
+	} {
+		root := afterRun(t, tt.cloud, nil)
+		before := contentOf(root, StatePath)
+		o := conclude(t, root)
+		if o.Failed() != (tt.want != "") || o.Good() == o.Failed() {
+			t.Errorf("%s: got %+v", name, o)
+		}
+		if contentOf(root, StatePath) != before {
+			t.Errorf("%s: it wrote to %s, which is the run's", name, StatePath)
+		}
+		issue, console := "", ""
+		if tt.want != "" {
+			issue, console = "nm-cloud-seed: "+tt.want+"\n\n", "\r\nnm-cloud-seed: "+tt.want+"\r\n"
+		}
+		if got := contentOf(root, issuePath); got != issue {
+			t.Errorf("%s: got the issue %q, want %q", name, got, issue)
+		}
+		if got := contentOf(root, "dev/console"); got != console {
+			t.Errorf("%s: the console got %q, want %q", name, got, console)
+		}
+		if info, err := os.Stat(filepath.Join(root, outcomePath)); err != nil || info.Mode().Perm() != 0o644 {
+			t.Errorf("%s: got %v, %v, want a file that all may read", name, info, err)
+		}
+		// From now on it is known, also when cloud-init's own status goes (cloud-init clean).
+		want := stateOf(t, root).Text
+		if err := os.RemoveAll(filepath.Join(root, "run/cloud-init")); err != nil {
+			t.Fatal(err)
+		}
+		if s := stateOf(t, root); s.Outcome == nil || s.Outcome.State != o.State || s.Text != want {
+			t.Errorf("%s: after 'cloud-init clean' got %+v, %q, want %q", name, s.Outcome, s.Text, want)
+		}
+		if strings.Contains(contentOf(root, outcomePath)+contentOf(root, issuePath), "SECRET") {
+			t.Errorf("%s: cloud-init's error is repeated", name)
+		}
+	}
+}
+
+func TestConcludeWithoutSeed(t *testing.T) {
+	root := afterRun(t, emptyBoot, func(s *State) { s.Phase, s.Text, s.Instance = Failed, "silent", nil })
+	if err := os.WriteFile(filepath.Join(root, outcomePath), []byte(`{"state":"good"}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if o := conclude(t, root); o != nil || contentOf(root, outcomePath) != "" || contentOf(root, issuePath) != "" {
+		t.Errorf("got %+v, want no outcome, and no word of it", o)
+	}
+	if o := conclude(t, machine(t, nil)); o != nil {
+		t.Errorf("without a run: got %+v", o)
+	}
+}
+
+// What is written again is the run's state, not what cloud-init made of it: that may
+// become good.
+func TestOutcomeIsNotWrittenToTheState(t *testing.T) {
+	root := afterRun(t, deadBoot, func(s *State) { s.Kept = []string{"eth0"} })
+	if err := KeptForGood(root, []string{"eth0"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := contentOf(root, StatePath); strings.Contains(got, "outcome") || !strings.Contains(got, `"ready"`) || strings.Contains(got, "but cloud-init") {
+		t.Errorf("got %s", got)
+	}
+	if s := stateOf(t, root); s.Phase != Failed || len(s.Kept) > 0 {
+		t.Errorf("got %s, kept %q", s.Phase, s.Kept)
+	}
+	s := stateOf(t, root)
+	if err := s.write(root); err != nil || strings.Contains(contentOf(root, StatePath), "outcome") {
+		t.Errorf("got %v, %s", err, contentOf(root, StatePath))
+	}
+}
+
+func TestConcludedAfterHealing(t *testing.T) {
+	for cloud, want := range map[string]Phase{goodBoot: Ready, deadBoot: Failed, hungBoot: Ready} {
+		d, _ := newDaemon(afterRun(t, cloud, nil), config.Default())
+		d.state, _ = readState(d.Root)
+		d.state.Healing = &Healing{}
+		if s := d.concluded(); s.Phase != want || d.state.Phase != Ready {
+			t.Errorf("%s: got %s, and the run is %s", cloud, s.Phase, d.state.Phase)
+		}
+	}
+}
+
+func TestDevicesAfterTheEnd(t *testing.T) {
+	for phase, want := range map[Phase]int{Ready: 0, Failed: 1} {
+		d, _ := newDaemon(machine(t, map[string]string{RunDir + "/x": ""}), config.Default())
+		d.tell(func(s *State) { s.Phase, s.Devices = phase, []Device{{Name: "eth0"}} })
+		d.ended()
+		if s := stateOf(t, d.Root); len(s.Devices) != want {
+			t.Errorf("%s: got %d devices, want %d", phase, len(s.Devices), want)
+		}
+	}
+}
