@@ -50,20 +50,26 @@ func examined(dir string, want []string) error {
 
 // agrees compares the JSON of a report with what is expected of it.
 func agrees(report string, want []string) error {
-	var r doctor.Report
-	if err := json.Unmarshal([]byte(report), &r); err != nil {
+	checks, err := doctorChecks(report)
+	if err != nil {
 		return err
 	}
 	var got []string
-	for _, c := range r.Checks {
+	for _, c := range checks {
 		if c.State == doctor.Warning || c.State == doctor.Problem {
 			got = append(got, string(c.State)+" "+c.Name)
 		}
 	}
-	if len(r.Checks) == 0 || !slices.Equal(got, want) {
+	if len(checks) == 0 || !slices.Equal(got, want) {
 		return fmt.Errorf("doctor: it finds %q, want %q", strings.Join(got, ", "), strings.Join(want, ", "))
 	}
 	return nil
+}
+
+func doctorChecks(report string) ([]doctor.Check, error) {
+	var r doctor.Report
+	err := json.Unmarshal([]byte(report), &r)
+	return r.Checks, err
 }
 
 // healthyHere: in the booted system, too, the doctor finds nothing wrong, neither

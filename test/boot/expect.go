@@ -11,7 +11,7 @@ import (
 // What is expected of the boots, as lists of verdicts.
 
 var (
-	seeded = slices.Concat(works, []check{phase(daemon.Ready), {"not resident", gone}, {"compatibility lease", cleared}, {"plot", drawn}})
+	seeded = slices.Concat(works, []check{phase(daemon.Ready), applied, defaultUser, passwordUsable, firstHostKeys, {"not resident", gone}, {"compatibility lease", cleared}, {"plot", drawn}})
 	again  = append(slices.Clone(seeded), same)
 
 	same = check{"same machine", sameMachine}

@@ -174,7 +174,7 @@ func (w *world) boot(ctx context.Context, n int) (ended bool, err error) {
 	limit := virtualLimit
 	if w.virtual == nil {
 		limit = containerLimit
-		if !slices.Contains(cmdline, noDatasource) {
+		if _, listed := w.files[onlyListedFile]; !listed && !slices.Contains(cmdline, noDatasource) {
 			cmdline = append(cmdline, onlyCloudStack)
 		}
 	}

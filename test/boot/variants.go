@@ -40,6 +40,17 @@ func variants() []scenario {
 			boots: firstAndAgain(saidBy(`NetworkManager.*Using DHCP client 'dhclient'`)),
 		},
 		{
+			name: "trixie/cloud-init-fails", about: "cloud-init fails although there is a seed: its network stage is killed, then it cannot make a user",
+			suite: "trixie", files: also(inContainer, guestReport+"/then-1", outcomeProperty),
+			setup: "rm /usr/sbin/useradd",
+			boots: []boot{
+				{what: "killed in the network stage", vm: killsCloudInit, checks: plus(failsWithSeed,
+					spoiled("cloud-init's network stage did not come to its end", "cloud-init's config stage did not run", "cloud-init's final stage did not run"),
+					check{"D-Bus API", func(r *report) error { return r.wants("afterwards", `s "failed"`) }})},
+				{what: "no useradd", vm: func(*vrtest.VM) {}, checks: plus(failsWithSeed, sameInstance, spoiled("cloud-init's users_groups failed in its network stage"))},
+			},
+		},
+		{
 			name: "trixie/etc", about: "the image has its own cloud-init-network.service in /etc",
 			suite: "trixie", files: inContainer,
 			setup: "cp /usr/lib/systemd/system/cloud-init-network.service /etc/systemd/system/",
@@ -128,8 +139,25 @@ func variants() []scenario {
 	)
 }
 
-// onlyListed is an image for machines whose DMI has no word of CloudStack.
-var onlyListed = map[string]string{"/etc/cloud/cloud.cfg.d/99-cloudstack.cfg": "datasource_list: [ CloudStack ]\n"}
+// failsWithSeed is a boot in which our run succeeds and cloud-init fails.
+var failsWithSeed = []check{
+	{"ends", ends}, {"ordering", noCycle}, {"timeouts", noTimeout}, {"shutdown", shutdown}, {"not resident", gone}, nothingResident,
+	{"compatibility lease", cleared}, nothingToHeal,
+}
+
+const outcomeProperty = "busctl get-property org.nmcloudseed1 /org/nmcloudseed1 org.nmcloudseed1.Seeder Outcome\n"
+
+// killsCloudInit has user-data that kills cloud-init's process in its network stage, as
+// the kernel does when memory is short.
+func killsCloudInit(vm *vrtest.VM) {
+	vm.UserData = []byte("#cloud-config\nbootcmd: [\"kill -9 $PPID\"]\n")
+}
+
+// onlyListed is an image for machines whose DMI has no word of CloudStack. The kernel
+// command line says nothing, either: by that, cloud-init would add DataSourceNone.
+var onlyListed = map[string]string{onlyListedFile: "datasource_list: [ CloudStack ]\n"}
+
+const onlyListedFile = "/etc/cloud/cloud.cfg.d/99-cloudstack.cfg"
 
 // noDomain: the FQDN is the host name alone.
 var noDomain = check{"FQDN", func(r *report) error { return r.wants("fqdn", hostname) }}

@@ -27,10 +27,12 @@ func judge(r *report, checks []check) (wrong []error) {
 	return wrong
 }
 
+var running = check{"running", func(r *report) error { return r.wants("state", "running") }}
+
 // healthy is what every boot has to be, whatever cloud-init finds.
 var healthy = []check{
 	{"ends", ends},
-	{"running", func(r *report) error { return r.wants("state", "running") }},
+	running,
 	{"failed units", func(r *report) error { return r.wants("failed", "") }},
 	{"jobs", func(r *report) error { return r.wants("jobs", "") }},
 	{"ordering", noCycle},

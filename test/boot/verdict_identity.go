@@ -85,6 +85,8 @@ var fromCopy = check{"copy of the last boot", func(r *report) error {
 	switch {
 	case s.Phase != daemon.Ready || s.Instance == nil || s.Instance.Source != daemon.LastBoot:
 		return fmt.Errorf("the service was %s, and the status does not say %q", s.Phase, daemon.LastBoot)
+	case !s.Outcome.Good():
+		return fmt.Errorf("the outcome was %+v", s.Outcome)
 	case took < cachedAfter || took > cachedBefore:
 		return fmt.Errorf("the service was ready after %v, want %v and a little more", took, cachedAfter)
 	case r.text("before/wanting") == "":
@@ -179,9 +181,33 @@ var endsWell = []check{
 // had started before.
 var healed = slices.Concat(endsWell, instanceSeen, []check{
 	{"before", beforeIs(daemon.Failed)},
-	{"no instance before", func(r *report) error { return r.wants("before/instance-id", "iid-datasource-none") }},
-	phase(daemon.Ready), nothingResident, {"compatibility lease", cleared}, fresh, healUnit(true), sshdKey,
+	{"no instance before", func(r *report) error {
+		if got := r.text("before/instance-id"); got != "" && got != "iid-datasource-none" {
+			return fmt.Errorf("before, it was instance %q", got)
+		}
+		return nil
+	}},
+	{"failed units", func(r *report) error {
+		for line := range strings.Lines(r.text("failed")) {
+			if cloudUnit.MatchString(line) || strings.Contains(line, ours) {
+				return errors.New(brief(line))
+			}
+		}
+		return nil
+	}},
+	phase(daemon.Ready), applied, defaultUser, passwordUsable, nothingResident, {"compatibility lease", cleared}, fresh, healUnit(true), sshdKey,
 })
+
+var cloudUnit = regexp.MustCompile(`(?m)^[● ]*cloud-`)
+
+// unitsFailedBefore: without data, units of cloud-init's had failed, so that there was
+// something to reset.
+var unitsFailedBefore = check{"failed units before", func(r *report) error {
+	if !cloudUnit.MatchString(r.text("before/failed")) {
+		return fmt.Errorf("none of cloud-init's: %q", brief(r.text("before/failed")))
+	}
+	return nil
+}}
 
 // sshdKey: sshd shows the host key that is on the disk by now.
 var sshdKey = check{"sshd's host key", func(r *report) error {

@@ -21,7 +21,7 @@ func copyAt(fetched, id string) string {
 }
 
 func statusAt(fetched, source string) string {
-	return `{"phase":"ready","instance":{"instance-id":"` + instance + `","source":"` + source + `","fetched":"` + fetched + `"}}`
+	return `{"phase":"ready","instance":{"instance-id":"` + instance + `","source":"` + source + `","fetched":"` + fetched + `"},"outcome":{"state":"good","instance-id":"` + instance + `"}}`
 }
 
 func healUnitIs(properties ...string) string {
@@ -57,7 +57,8 @@ func TestVerdictsOnIdentityFindEachDefect(t *testing.T) {
 			"before/status.json": statusAt(early, last), "before/status": "from the copy of the last boot\n", "before/wanting": "/run/x\n",
 			"before/issue.d/nm-cloud-seed.issue": word, journalFile: word, consoleFile: word, "units": readyAfter("16000000"),
 		}, []map[string]string{
-			{"before/status.json": statusAt(early, vr)}, {"before/status.json": absent}, {"before/status": "ready\n"}, {"before/wanting": absent},
+			{"before/status.json": statusAt(early, vr)}, {"before/status.json": absent},
+			{"before/status.json": strings.Replace(statusAt(early, last), `"good"`, `"running"`, 1)}, {"before/status": "ready\n"}, {"before/wanting": absent},
 			{"before/issue.d/nm-cloud-seed.issue": absent}, {journalFile: "x\n"}, {consoleFile: "x\n"}, {"units": readyAfter("62000000")}, {"units": readyAfter("15900000")}, {"units": readyAfter("0")},
 		}},
 		"heal": {healUnit(true), map[string]string{"units": healUnitIs(ran...)}, []map[string]string{

@@ -55,7 +55,9 @@ func TestEachCheckCanFail(t *testing.T) {
 		"user-data":           {"runcmd": "executed\nexecuted\n"},
 		"probes":              {"probe/cron": "no user\nno host key\n"},
 		"cloud-init log":      {"cloud-init.log": "x.py[WARNING]: something\n"},
-		"service":             {"status.json": `{"phase":"failed"}`},
+		"service":             {"status.json": `{"phase":"failed","instance":{"instance-id":"x"},"outcome":{"state":"good","instance-id":"x"}}`},
+		"outcome":             {"status.json": `{"phase":"ready","instance":{"instance-id":"x"},"outcome":{"state":"running","instance-id":"x"}}`},
+		"default user":        {"users": "root:x:0:0:root:/root:/bin/bash\n"},
 		"plot":                {"plot.svg": strings.Replace(sample(t, "good", nil).text("plot.svg"), "</svg>", "", 1)},
 		"compatibility lease": {"netif/leases/2": "SERVER_ADDRESS=10.1.1.1\n"},
 		"not resident":        {"units": strings.ReplaceAll(sample(t, "good", nil).text("units"), "SubState=exited", "SubState=running")},
@@ -75,7 +77,10 @@ func TestEachCheckCanFail(t *testing.T) {
 	if got := wrong(sample(t, "good", map[string]string{"units.stderr": "exit status 124\n"}), seeded); !slices.Equal(got, []string{"ends"}) {
 		t.Errorf("a cut report: %q found something", got)
 	}
-	if n := len(seeded); n != 21 {
+	if got := wrong(sample(t, "good", map[string]string{"ours/password.json": "{}", "password": "debian L 2026-11-29 0 99999 7 -1\n"}), seeded); !slices.Equal(got, []string{passwordUsable.name}) {
+		t.Errorf("a locked password: %q found something", got)
+	}
+	if n := len(seeded); n != 25 { // the host keys' is in verdict_outcome_test.go
 		t.Errorf("there are %d checks of a good boot: a new one needs a line above", n)
 	}
 }
@@ -83,7 +88,7 @@ func TestEachCheckCanFail(t *testing.T) {
 // Without the package, all that is about the instance is missing.
 func TestBugFailsAsItShould(t *testing.T) {
 	t.Parallel()
-	want := []string{"datasource", "cloud-id", "instance-id", "hostname", "FQDN", "SSH key", "user-data", "probes", "cloud-init log", "service", "not resident", "plot"}
+	want := []string{"datasource", "cloud-id", "instance-id", "hostname", "FQDN", "SSH key", "user-data", "probes", "cloud-init log", "service", "outcome", "not resident", "plot"}
 	if got := wrong(sample(t, "bug", nil), seeded); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
