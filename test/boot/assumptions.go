@@ -34,7 +34,7 @@ func assumptions() []assumption {
 			return !strings.Contains(s.files[ourConfig], "platform=cloudstack")
 		}},
 		{"kernel command line", "`ci.ds=CloudStack`", func(s scenario) bool {
-			return s.virtual != nil || slices.ContainsFunc(s.boots, func(b boot) bool { return len(b.cmdline) > 0 })
+			return s.virtual != nil || s.files[onlyListedFile] != "" || slices.ContainsFunc(s.boots, func(b boot) bool { return len(b.cmdline) > 0 })
 		}},
 		{"order of the boot", "cloud-init's units as Debian ships them, `ordering=late`", func(s scenario) bool {
 			return strings.Contains(s.setup, "$STAGE") || strings.Contains(s.files[ourConfig], "ordering=")
