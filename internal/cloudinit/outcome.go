@@ -93,6 +93,8 @@ func judgeSeed(b Boot, data []byte, instance string, ended bool) Outcome {
 		o.Failures = append(failures, o.Failures...)
 		o.Complaints = append(complaints, o.Complaints...)
 	}
+	// Later versions, one process for all stages, list a warning in each stage after it.
+	o.Failures = unique(o.Failures)
 	o.Complaints = o.Complaints[:min(len(o.Complaints), maxComplaints)]
 	if networkEnded {
 		o.Identity = identity(b, instance)
@@ -104,6 +106,16 @@ func judgeSeed(b Boot, data []byte, instance string, ended bool) Outcome {
 		o.State = OutcomeGood
 	}
 	return o
+}
+
+// unique keeps the first of each text.
+func unique(texts []string) (first []string) {
+	for _, text := range texts {
+		if !slices.Contains(first, text) {
+			first = append(first, text)
+		}
+	}
+	return first
 }
 
 // identity is what is wrong with what cloud-init takes the VM for, after its network

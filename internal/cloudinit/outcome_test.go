@@ -68,6 +68,7 @@ func TestOutcome(t *testing.T) {
 			failed("cloud-init's set_hostname failed in its network stage", "cloud-init's set_passwords failed in its config stage")},
 		{"twice", statusOf(ran, fails(`"('ssh', E())","('ssh', E())"`), ran, ran, ""), true, false, seed, failed("cloud-init's ssh failed in its network stage")},
 		{"keys not written", statusOf(ran, warns("Applying SSH credentials failed!"), ran, ran, ""), true, false, seed, failed("cloud-init's ssh could not write the keys")},
+		{"keys not written, in two lists", statusOf(ran, warns("Applying SSH credentials failed!"), ran, warns("Applying SSH credentials failed!"), ""), true, false, seed, failed("cloud-init's ssh could not write the keys")},
 		{"no default user", statusOf(ran, ran, warns("No default or defined user to change password for."), ran, ""), true, false, seed, failed("cloud-init knows no default user")},
 		{"the user's own", statusOf(ran, ran, fails(`"('runcmd', E('SECRET'))"`), fails(`"('scripts_user', E())"`), ""), true, false, seed,
 			Outcome{State: OutcomeGood, Instance: seed, Complaints: []string{"runcmd in the config stage", "scripts_user in the final stage"}}},

@@ -174,6 +174,9 @@ func (c *cloudInit) run() {
 		c.merged = read(daemon.SeedLink + "/user-data")
 	}
 	c.must(os.WriteFile(dir+"/cloud-config.txt", []byte(c.merged), 0o600))
+	c.status["datasource"] = "DataSourceCloudStack"
+	c.must(os.MkdirAll("/var/lib/cloud/data", 0o755))
+	c.must(os.WriteFile("/var/lib/cloud/data/instance-id", []byte(meta.ID+"\n"), 0o644))
 	for i, modules := range c.lists {
 		if c.stage(cloudInitStages[i], modules, dir+"/sem"); c.cut != "" && slices.Contains(c.ran, c.cut) {
 			return
