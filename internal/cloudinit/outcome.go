@@ -14,10 +14,15 @@ type Outcome struct {
 	State    OutcomeState `json:"state"`
 	Instance string       `json:"instance-id"`        // of the seed
 	Failures []string     `json:"failures,omitempty"` // of stages, and of modules that apply our data
+	// Earlier are failures of modules at an earlier boot of the instance, which have not
+	// run again: Conclude of package daemon knows them.
+	Earlier []string `json:"earlier-failures,omitempty"`
 	// Identity is what is wrong with the datasource or the instance that cloud-init
 	// uses; empty if they are the seed's.
 	Identity   string   `json:"identity,omitempty"`
 	Complaints []string `json:"complaints,omitempty"` // other modules that failed: "runcmd in the final stage"
+	// Modules are those of the failures, by their canonical names.
+	Modules []string `json:"-"`
 }
 
 // OutcomeState is a word for an Outcome.
@@ -45,7 +50,7 @@ func (o *Outcome) Reason() string {
 	if !o.Failed() {
 		return ""
 	}
-	all := slices.Clone(o.Failures)
+	all := slices.Concat(o.Failures, o.Earlier)
 	if o.Identity != "" {
 		all = append(all, o.Identity)
 	}
@@ -78,7 +83,7 @@ func judgeSeed(b Boot, data []byte, instance string, ended bool) Outcome {
 	networkEnded := false
 	for _, stage := range slices.Backward(named) {
 		got, running := parseOutcome(data, stage.key)
-		failures, complaints := got.verdict(stage.name)
+		failures, complaints, modules := got.verdict(stage.name)
 		switch {
 		case running && !over, got.Finished != nil:
 		case got.Start != nil && (over || begun):
@@ -92,6 +97,7 @@ func judgeSeed(b Boot, data []byte, instance string, ended bool) Outcome {
 		}
 		o.Failures = append(failures, o.Failures...)
 		o.Complaints = append(complaints, o.Complaints...)
+		o.Modules = unique(append(modules, o.Modules...))
 	}
 	// Later versions, one process for all stages, list a warning in each stage after it.
 	o.Failures = unique(o.Failures)
@@ -138,7 +144,7 @@ func stageFailed(stage string) string { return "cloud-init's " + stage + " stage
 
 // verdict tells the failures that matter to our data from those that do not, which are
 // the image's or the user's affair.
-func (o outcome) verdict(stage string) (failures, complaints []string) {
+func (o outcome) verdict(stage string) (failures, complaints, modules []string) {
 	add := func(list *[]string, text string) {
 		if !slices.Contains(*list, text) {
 			*list = append(*list, text)
@@ -151,6 +157,7 @@ func (o outcome) verdict(stage string) (failures, complaints []string) {
 		case name == nil:
 			add(&failures, stageFailed(stage))
 		case slices.Contains(ourModules, canonical(name[1])):
+			add(&modules, canonical(name[1]))
 			add(&failures, fmt.Sprintf("cloud-init's %s failed in its %s stage", canonical(name[1]), stage))
 		default:
 			add(&complaints, clean(name[1])+" in the "+stage+" stage")
@@ -159,9 +166,10 @@ func (o outcome) verdict(stage string) (failures, complaints []string) {
 	for _, w := range warnings {
 		if o.warned(w.text) {
 			add(&failures, strings.TrimSuffix(w.reason, seeLog))
+			add(&modules, w.module)
 		}
 	}
-	return failures, complaints
+	return failures, complaints, modules
 }
 
 // warned reports whether the stage has logged a warning or an error with this text.

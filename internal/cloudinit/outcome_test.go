@@ -96,6 +96,7 @@ func TestOutcome(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			got.Modules = nil // see TestOutcomeNamesModules
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
@@ -103,6 +104,16 @@ func TestOutcome(t *testing.T) {
 				t.Errorf("got %+v, want nothing of cloud-init's errors", got)
 			}
 		})
+	}
+}
+
+func TestOutcomeNamesModules(t *testing.T) {
+	root := t.TempDir()
+	put(t, root, statusFile, statusOf(ran, `"start":1,"finished":2,"errors":["('users-groups', E())","('runcmd', E())","died"],"recoverable_errors":{"WARNING":["Applying SSH credentials failed!"]}`,
+		`"start":1,"finished":2,"errors":["('cc_set_passwords.py', E())","('users_groups', E())"]`, ran, ""))
+	got, err := Files{Root: root}.Outcome("i-1", true)
+	if want := []string{"users_groups", "ssh", "set_passwords"}; err != nil || !cmp.Equal(got.Modules, want) {
+		t.Errorf("got %q, %v, want %q", got.Modules, err, want)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/rootfs"
 )
@@ -45,6 +46,19 @@ func (f Files) HasRun(instance, module string) (bool, error) {
 		return nil
 	})
 	return found, err
+}
+
+// Began is when a module has begun for this instance; zero if it has not, or if it runs
+// in each boot.
+func (f Files) Began(instance, module string) (at time.Time, err error) {
+	err = f.semaphores(instance, module, func(dir *os.Root, name string) error {
+		info, err := dir.Lstat(name)
+		if err == nil && info.ModTime().After(at) {
+			at = info.ModTime()
+		}
+		return err
+	})
+	return at, err
 }
 
 // Rerun lets a module run again in this boot. It is no error if it has not run.

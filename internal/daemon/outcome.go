@@ -42,6 +42,7 @@ func (d *Daemon) Conclude() (*cloudinit.Outcome, error) {
 			o.Failures = []string{err.Error()}
 		}
 	}
+	rememberErr := d.remember(&o)
 	data, err := json.MarshalIndent(o, "", "  ")
 	if err == nil {
 		err = atomicfile.WriteFile(filepath.Join(d.Root, outcomePath), append(data, '\n'), 0o644)
@@ -53,7 +54,7 @@ func (d *Daemon) Conclude() (*cloudinit.Outcome, error) {
 	} else {
 		d.Log.Info("cloud-init applied the seed of instance " + o.Instance)
 	}
-	return &o, err
+	return &o, errors.Join(rememberErr, err)
 }
 
 // seeded reports whether this boot's run has written a seed for cloud-init.
@@ -80,6 +81,9 @@ func outcomeNow(root, instance string) *cloudinit.Outcome {
 	o, err := (cloudinit.Files{Root: root}).Outcome(instance, ended)
 	switch {
 	case err == nil:
+		if ended && recorded.Instance == instance && len(recorded.Earlier) > 0 {
+			o.State, o.Earlier = cloudinit.OutcomeFailed, recorded.Earlier
+		}
 		return &o
 	case ended && recorded.Instance == instance: // also after `cloud-init clean`
 		return &recorded

@@ -2,8 +2,10 @@ package daemon
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -151,6 +153,66 @@ func TestConcludeRecordsAndProclaims(t *testing.T) {
 		if strings.Contains(contentOf(root, outcomePath)+contentOf(root, issuePath), "SECRET") {
 			t.Errorf("%s: cloud-init's error is repeated", name)
 		}
+	}
+}
+
+// cloud-init does not run a module again that has failed: the next boot has no error to
+// show.
+func TestFailureOfAnEarlierBoot(t *testing.T) {
+	const failing = `{"v1":{"stage":null,"datasource":"DataSourceCloudStack","init":{"start":3,"finished":4,"errors":["('users_groups', E('SECRET'))","('update_hostname', E())"]},` + allRan + `}}`
+	const earlier = "cloud-init's users_groups failed at an earlier boot of this instance"
+	root := afterRun(t, failing, nil)
+	put := func(name, text string) {
+		t.Helper()
+		path := filepath.Join(root, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	semaphore := "var/lib/cloud/instances/" + seedID + "/sem/config_users_groups" // update_hostname has none: it runs at each boot
+	put(semaphore, "")
+	put(stateDir+"/x", "")
+	reboot := func(cloud string) {
+		put("run/cloud-init/status.json", cloud)
+		if err := os.Remove(filepath.Join(root, outcomePath)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if o := conclude(t, root); len(o.Failures) != 2 || len(o.Earlier) > 0 {
+		t.Errorf("at first: got %+v", o)
+	}
+	for range 2 {
+		reboot(goodBoot)
+		if s := stateOf(t, root); s.Phase != Ready {
+			t.Errorf("before Conclude: got %s", s.Phase)
+		}
+		o := conclude(t, root)
+		if !o.Failed() || len(o.Failures) > 0 || !slices.Equal(o.Earlier, []string{earlier}) {
+			t.Errorf("at the next boot: got %+v", o)
+		}
+		if s := stateOf(t, root); s.Phase != Failed || !strings.Contains(s.Text, earlier) {
+			t.Errorf("at the next boot: got %s, %q", s.Phase, s.Text)
+		}
+	}
+	// It ran again.
+	later := time.Now().Add(time.Hour)
+	if err := os.Chtimes(filepath.Join(root, semaphore), later, later); err != nil {
+		t.Fatal(err)
+	}
+	reboot(goodBoot)
+	if o := conclude(t, root); !o.Good() || contentOf(root, stateDir+"/"+failedFile) != "" {
+		t.Errorf("after it ran again: got %+v, %s", o, contentOf(root, stateDir+"/"+failedFile))
+	}
+	// Another instance's.
+	put(stateDir+"/"+failedFile, `{"instance-id":"i-2","modules":{"users_groups":"2026-11-29T10:00:00Z"}}`)
+	reboot(goodBoot)
+	if o := conclude(t, root); !o.Good() || contentOf(root, stateDir+"/"+failedFile) != "" {
+		t.Errorf("of another instance: got %+v", o)
+	}
+	put(stateDir+"/"+failedFile, "[")
+	reboot(goodBoot)
+	if o := conclude(t, root); !o.Good() {
+		t.Errorf("of a damaged record: got %+v", o)
 	}
 }
 

@@ -453,6 +453,12 @@ var here = []struct {
 		{"this-boot.cloud-init", Problem, failedText, []string{"cloud-init's users_groups failed in its network stage"}, seeLog},
 		skip("this-boot.datasource", "this-boot.cloud-init"),
 	}},
+	{"a module failed at an earlier boot", func(s *scene) {
+		s.files["run/nm-cloud-seed/outcome.json"] = `{"state":"failed","instance-id":"` + id + `","earlier-failures":["cloud-init's users_groups failed at an earlier boot of this instance"]}`
+	}, []Check{
+		{"this-boot.cloud-init", Problem, failedText, []string{"cloud-init's users_groups failed at an earlier boot of this instance"}, seeLog},
+		skip("this-boot.datasource", "this-boot.cloud-init"),
+	}},
 	{"the network stage was left out", func(s *scene) {
 		s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":null,"init":{"start":null}}}`
 	}, []Check{

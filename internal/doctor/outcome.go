@@ -35,9 +35,9 @@ func (m *machine) runFailed() bool {
 // stages says how cloud-init's run in this boot stands or ended.
 func (m *machine) stages() Check {
 	switch b := m.boot; {
-	case m.outcome().Failed() && (len(m.state.Outcome.Failures) > 0 || m.bootErr != nil): // else see datasource
+	case m.outcome().Failed() && (len(m.state.Outcome.Failures)+len(m.state.Outcome.Earlier) > 0 || m.bootErr != nil): // else see datasource
 		o := m.state.Outcome
-		c := problem("it failed, and the VM lacks some of CloudStack's data:", "see "+cloudLog+", and cloud-init status --long").with(o.Failures...)
+		c := problem("it failed, and the VM lacks some of CloudStack's data:", "see "+cloudLog+", and cloud-init status --long").with(o.Failures...).with(o.Earlier...)
 		if o.Identity != "" {
 			c = c.with(o.Identity)
 		}

@@ -58,6 +58,17 @@ func spoiled(failures ...string) check {
 	}}
 }
 
+// failedEarlier: what failed in an earlier boot, and does not run again, is still said.
+func failedEarlier(failures ...string) check {
+	return check{"earlier failures", func(r *report) error {
+		s, err := r.state()
+		if err == nil && (s.Outcome == nil || !slices.Equal(s.Outcome.Earlier, failures)) {
+			err = fmt.Errorf("the outcome is %+v, want the earlier failures %q", s.Outcome, failures)
+		}
+		return err
+	}}
+}
+
 // isProblem is an error unless a check of the doctor's is a problem with these items among
 // others.
 func isProblem(report, name string, items []string) error {

@@ -49,6 +49,19 @@ func TestSpoiledFindsWhoeverSaysNothing(t *testing.T) {
 	}
 }
 
+func TestFailedEarlierFindsWhatIsForgotten(t *testing.T) {
+	t.Parallel()
+	verdict := failedEarlier("x")
+	for status, right := range map[string]bool{
+		`{"phase":"failed","outcome":{"state":"failed","earlier-failures":["x"]}}`: true,
+		`{"phase":"failed","outcome":{"state":"failed"}}`:                          false, `{"phase":"ready"}`: false, "": false,
+	} {
+		if err := verdict.judge(sample(t, "good", map[string]string{"status.json": status})); (err == nil) != right {
+			t.Errorf("%s: got %v", status, err)
+		}
+	}
+}
+
 // With an identity that is lost for a boot, as by a run that died, what was there at first
 // has to be there again.
 func TestWhatWasThereInTheFirstBootOfAnInstance(t *testing.T) {
