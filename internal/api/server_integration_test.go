@@ -149,7 +149,7 @@ func dial(t *testing.T) *dbus.Conn {
 // full has each property.
 var full = Properties{
 	State: "ready", Text: "seeded", InstanceID: "i-1", VirtualRouter: "10.1.1.1", Device: "eth0", SeedPath: "/seed",
-	From: "virtual router", LastError: "none", FetchedAt: time.UnixMicro(3), Started: time.UnixMicro(1), Ended: time.UnixMicro(2),
+	From: "virtual router", Outcome: "good", LastError: "none", FetchedAt: time.UnixMicro(3), Started: time.UnixMicro(1), Ended: time.UnixMicro(2),
 	Steps: []Step{{"lease", 5 * time.Millisecond}, {"clock set back", -time.Second}},
 }
 
@@ -174,7 +174,7 @@ func TestProperties(t *testing.T) {
 	}
 	want := map[string]any{
 		"State": "ready", "Text": "seeded", "InstanceId": "i-1", "VirtualRouter": "10.1.1.1", "Device": "eth0", "SeedPath": "/seed",
-		"Source": "virtual router", "LastError": "none", "FetchedAt": uint64(3), "Started": uint64(1), "Ended": uint64(2),
+		"Source": "virtual router", "Outcome": "good", "LastError": "none", "FetchedAt": uint64(3), "Started": uint64(1), "Ended": uint64(2),
 		"Steps": [][]any{{"lease", uint64(5000)}, {"clock set back", uint64(0)}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
