@@ -80,7 +80,7 @@ func TestStatus(t *testing.T) {
 			s.Steps = append(s.Steps[:2:2], daemon.Step{Name: "no virtual router", At: 15001}, daemon.Step{Name: "seed", At: 15003})
 			s.Password = "not asked for without a virtual router: the next boot does"
 		}},
-		"failed": {change: func(s *daemon.State) { *s = without() }},
+		"failed":          {change: func(s *daemon.State) { *s = without() }},
 		"cloud-init-runs": {change: func(s *daemon.State) { s.Outcome.State, s.Password = cloudinit.OutcomeRunning, "" }},
 		"cloud-init-failed": {change: func(s *daemon.State) {
 			s.Outcome.State, s.Outcome.Failures = cloudinit.OutcomeFailed, []string{"cloud-init's network stage failed"}
