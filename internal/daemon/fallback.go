@@ -28,7 +28,7 @@ func (d *Daemon) Fallback(ctx context.Context) error {
 	if files.Begun(networkStage) || files.Done() {
 		return nil // somebody has restarted the stage
 	}
-	s, err := ReadState(d.Root)
+	s, err := readState(d.Root)
 	switch {
 	case err != nil:
 	case s.Phase == Ready && d.store().Exists():

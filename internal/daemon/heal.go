@@ -68,6 +68,7 @@ func (d *Daemon) Heal(ctx context.Context) error {
 	} else if why := d.setUp(); why != nil {
 		d.forNextBoot(from, why)
 	} else {
+		d.tell(func(s *State) { s.Healing.Stages = true }) // what it made of no data is no outcome
 		d.seeded(from)
 		if err = d.runStages(ctx, networks, from, name.FQDN); err != nil && ctx.Err() == nil {
 			d.tell(func(s *State) { s.Phase, s.Text, s.Error = Failed, err.Error(), err.Error() })

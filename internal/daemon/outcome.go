@@ -68,7 +68,7 @@ func (s *State) judge(root string) {
 	if !s.seeded() {
 		return
 	}
-	if s.Healing != nil && s.Instance.Source == VirtualRouter {
+	if s.Healing != nil && s.Healing.Stages {
 		s.setOutcome(&cloudinit.Outcome{State: cloudinit.OutcomeRunning, Instance: s.Instance.ID}) // its stages run again
 		return
 	}

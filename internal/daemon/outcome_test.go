@@ -91,7 +91,9 @@ func TestReadStateJudges(t *testing.T) {
 		"damaged":           {"[", nil, Ready, seedText, "", ""},
 		"from cached data":  {deadBoot, func(s *State) { s.Error, s.Instance.Source = "silent", LastBoot }, Failed, deadText, "silent", cloudinit.OutcomeFailed},
 		"waiting, likewise": {deadBoot, func(s *State) { s.Healing, s.Instance.Source = &Healing{}, LastBoot }, Failed, deadText, "cloud-init's network stage failed (see /var/log/cloud-init.log)", cloudinit.OutcomeFailed},
-		"run again":         {emptyBoot, func(s *State) { s.Healing = &Healing{} }, Ready, seedText, "", cloudinit.OutcomeRunning},
+		"run again":         {emptyBoot, func(s *State) { s.Healing = &Healing{Stages: true} }, Ready, seedText, "", cloudinit.OutcomeRunning},
+		// Only the cached data is missing: the run was killed after the seed.
+		"waiting, seeded":   {deadBoot, func(s *State) { s.Healing = &Healing{} }, Failed, deadText, "cloud-init's network stage failed (see /var/log/cloud-init.log)", cloudinit.OutcomeFailed},
 		"nothing to do":     {emptyBoot, func(s *State) { s.Phase, s.Instance = Idle, nil }, Idle, seedText, "", ""},
 		"no seed":           {deadBoot, func(s *State) { s.Phase, s.Text, s.Error, s.Instance = Failed, "silent", "silent", nil }, Failed, "silent", "silent", ""},
 		"for the next boot": {deadBoot, func(s *State) { s.Phase, s.Text = Failed, "next" }, Failed, "next", "", ""},
@@ -252,7 +254,7 @@ func TestConcludedAfterHealing(t *testing.T) {
 	for cloud, want := range map[string]Phase{goodBoot: Ready, deadBoot: Failed, hungBoot: Ready} {
 		d, _ := newDaemon(afterRun(t, cloud, nil), config.Default())
 		d.state, _ = readState(d.Root)
-		d.state.Healing = &Healing{}
+		d.state.Healing = &Healing{Stages: true}
 		if s := d.concluded(); s.Phase != want || d.state.Phase != Ready {
 			t.Errorf("%s: got %s, and the run is %s", cloud, s.Phase, d.state.Phase)
 		}

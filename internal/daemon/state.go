@@ -69,6 +69,7 @@ type State struct {
 type Healing struct {
 	Text    string  `json:"text"`
 	Process process `json:"process"`
+	Stages  bool    `json:"stages,omitempty"` // cloud-init's stages run again
 }
 
 // Refresh is how the virtual router was asked again, after the boot.
