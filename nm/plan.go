@@ -103,9 +103,26 @@ func (w *world) decide(now time.Time) plan {
 	for _, d := range devices[:min(len(devices), maxDevices)] {
 		w.look(&p, d, now)
 	}
+	p.view.Unmanaged = unmanaged(devices, p.view.Starting)
 	slices.SortStableFunc(p.view.Leases, func(a, b lease.Lease) int { return a.Index - b.Index })
 	slices.SortStableFunc(p.view.Devices, func(a, b lease.Device) int { return strings.Compare(a.Name, b.Name) })
 	return p
+}
+
+// unmanaged returns the names of the wired devices if NetworkManager has settled and
+// manages none of them, otherwise none.
+func unmanaged(devices []device, starting bool) (names []string) {
+	for _, d := range devices {
+		switch {
+		case !d.wired:
+		case starting || d.state > gnm.NmDeviceStateUnmanaged:
+			return nil
+		default:
+			names = append(names, d.name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // device is one device, read from the mirror.

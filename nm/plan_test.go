@@ -227,3 +227,24 @@ func TestDecideHostile(t *testing.T) {
 		}
 	}
 }
+
+func TestViewNamesUnmanagedDevicesOnlyIfThereIsNoOther(t *testing.T) {
+	t.Parallel()
+	const eth1 = dbus.ObjectPath("/org/freedesktop/NetworkManager/Devices/3")
+	unmanaged := wired("eth0", eth0, 10)
+	for name, test := range map[string]struct {
+		parts []part
+		want  []string
+	}{
+		"no device":            {nil, nil},
+		"all":                  {[]part{wired("eth1", eth1, 10), unmanaged}, []string{"eth0", "eth1"}},
+		"during startup":       {[]part{unmanaged, startup}, nil},
+		"another is managed":   {[]part{unmanaged, wired("eth1", eth1, 20)}, nil},
+		"a bridge is managed":  {[]part{unmanaged, wired("br0", eth1, 100, kind(gnm.NmDeviceTypeBridge))}, []string{"eth0"}},
+		"only a bridge is not": {[]part{wired("br0", eth1, 10, kind(gnm.NmDeviceTypeBridge))}, nil},
+	} {
+		if diff := cmp.Diff(test.want, world1(test.parts...).decide(now).view.Unmanaged); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}

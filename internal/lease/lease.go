@@ -52,6 +52,9 @@ type View struct {
 	Devices  []Device
 	Running  bool // NetworkManager is on the bus
 	Starting bool // and has not settled yet: further devices may come
+	// Unmanaged are all wired devices, where NetworkManager has settled and manages
+	// none of them.
+	Unmanaged []string
 }
 
 // Waiting says whether a further lease may come without anybody's doing.
