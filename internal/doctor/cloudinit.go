@@ -138,6 +138,8 @@ func (i *image) dhcpClient() Check {
 		return info(names + ": cloud-init's local stage takes a lease with it, and would look for the virtual router before NetworkManager starts, which nm-cloud-seed prevents")
 	case v.before(24, 1) || clients[0] != "dhcpcd":
 		return ok(names)
+	case i.other != "" || i.networkdFile != "":
+		return info("dhcpcd: cloud-init asks it for the virtual router only where systemd-networkd has no lease")
 	case i.units.Started(networkd):
 		return warning("dhcpcd: cloud-init 24.1 to 25.1 can crash asking it for the virtual router; where systemd-networkd runs a device, nm-cloud-seed cannot prevent that",
 			i.systemctl("disable "+networkd))

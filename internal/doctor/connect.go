@@ -2,9 +2,9 @@ package doctor
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/lease"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/netservice"
 )
 
 // connect says how a device gets a lease: one that waits for it before one that has
@@ -22,7 +22,7 @@ func (m *machine) connect() (fix string, why []string) {
 		return "nmcli device connect " + names[lease.NotConnected], nil
 	case len(left) > 0:
 		for _, d := range left {
-			why = append(why, d.setting+" in /"+d.file+": "+d.text)
+			why = append(why, d.Setting+" in /"+d.File+": "+d.Text)
 		}
 		return m.manage(left) + ", then systemctl reload NetworkManager", why
 	case file != "":
@@ -36,10 +36,10 @@ func (m *machine) connect() (fix string, why []string) {
 }
 
 // leftAlone are the settings by which NetworkManager leaves a NIC alone.
-func (m *machine) leftAlone() []leftAlone {
-	return slices.DeleteFunc(m.unmanaged(), func(left leftAlone) bool {
-		return left.reach == hardly || !slices.ContainsFunc(m.view.Devices, func(d lease.Device) bool {
-			return d.Detail == lease.Unmanaged && left.reaches(d.Name)
+func (m *machine) leftAlone() []netservice.LeftAlone {
+	return slices.DeleteFunc(m.netFiles().LeftAlone(), func(left netservice.LeftAlone) bool {
+		return left.Reach == netservice.Hardly || !slices.ContainsFunc(m.view.Devices, func(d lease.Device) bool {
+			return d.Detail == lease.Unmanaged && left.Reaches(d.Name)
 		})
 	})
 }
@@ -47,15 +47,13 @@ func (m *machine) leftAlone() []leftAlone {
 // ifupdown is the file that has ifupdown run a device that NetworkManager leaves
 // alone: interfaces(5).
 func (m *machine) ifupdown() string {
-	if m.managesIfupdown() {
+	files := m.netFiles()
+	if files.ManagesIfupdown() {
 		return ""
 	}
-	for _, file := range append([]string{"etc/network/interfaces"}, m.list("etc/network/interfaces.d", "*")...) {
-		for line := range strings.Lines(m.read(file)) {
-			words := strings.Fields(line)
-			if len(words) > 1 && words[0] == "iface" && slices.Contains(m.view.Devices, lease.Device{Name: words[1], Detail: lease.Unmanaged}) {
-				return file
-			}
+	for _, d := range m.view.Devices {
+		if file := files.Stanza(d.Name); file != "" && d.Detail == lease.Unmanaged {
+			return file
 		}
 	}
 	return ""

@@ -605,6 +605,7 @@ func TestAdviceForDevicesWithoutLease(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := healthy()
+			s.files["etc/network/interfaces"] = "source interfaces.d/*\n"
 			maps.Copy(s.files, tt.files)
 			s.view.Leases, s.view.Devices = nil, tt.devices
 			c := s.examine(t, true).named("NetworkManager.devices")

@@ -39,6 +39,10 @@ type image struct {
 	confErr  error
 	plan     systemd.Plan
 	planned  *systemd.Units // with the plan carried out
+	other    string         // why another service than NetworkManager runs the wired devices; empty: not known
+	// networkdFile is the file by which systemd-networkd may run wired devices.
+	networkdFile  string
+	deniedNetwork []string // of what says which service runs the devices, what only root may read
 }
 
 // Image examines the image that is unpacked or mounted at root. The platform is
@@ -51,7 +55,7 @@ func Image(root string) (Report, error) {
 		return Report{}, err
 	}
 	defer done()
-	return Report{Root: root, Checks: examine(i.steps())}, nil
+	return Report{Root: root, Checks: examine(i.steps()), end: i.end()}, nil
 }
 
 // open reads what several checks ask for. Call done when finished.
@@ -87,6 +91,7 @@ func load(dir, root string) (i *image, done func(), err error) {
 	if i.conf.Ordering != config.OrderingOff {
 		i.plan = units.Plan(systemd.Ordering(i.conf.Ordering))
 	}
+	i.findOther()
 	i.planned = units.With(i.plan)
 	return i, done, nil
 }

@@ -45,6 +45,8 @@ func (m *machine) leases() Check {
 		return warning("no lease is of the VM's default network, which has the password and the current SSH keys:", fix).with(c.Items...).with(why...)
 	case m.elsewhere() != "":
 		return m.spared("lease", c.Items)
+	case m.other != "":
+		return m.noLeases(c.Items)
 	case len(m.view.Devices) == 0:
 		return problem("there is no wired device", "see in CloudStack that the VM has a NIC, and in 'ip link' that its driver is there")
 	}

@@ -71,6 +71,7 @@ func examineSystem(ctx context.Context, dir string, w World) Report {
 	m.view, m.nmVersion, m.viewErr = w.NetworkManager(ctx)
 	m.state, m.stateErr = daemon.ReadState(dir)
 	m.boot, m.bootErr = m.files.Boot()
+	m.findOtherHere()
 	m.survey = sync.OnceValue(func() survey { return m.ask(ctx) })
 	m.failed = func() Check { return m.failedStages(ctx) }
 	r.Checks = examine(m.steps())
@@ -80,9 +81,13 @@ func examineSystem(ctx context.Context, dir string, w World) Report {
 
 // soFar is what to say without a problem while it is not known what becomes of the VM.
 func (m *machine) soFar() string {
-	switch {
+	switch end := m.end(); {
+	case m.other != "":
+		return end
 	case m.new():
 		return "All is well so far. It takes effect when the VM is rebooted."
+	case end != "":
+		return end
 	case m.stateErr != nil:
 	case !m.state.Phase.End():
 		return "All is well so far. nm-cloud-seed is still at work."
@@ -170,6 +175,10 @@ func (m *machine) asUser(of step) func() Check {
 			}
 		case "cloud-init.datasources", "cloud-init.seeds", "cloud-init.network":
 			hidden = append(denials(m.cloud.Notes), m.denied...)
+		case "ordering.written", "this-boot.service": // netplan's files, which are root's, may say why there is nothing
+			if errors.Is(m.stateErr, fs.ErrNotExist) {
+				hidden = m.deniedNetwork
+			}
 		}
 		if len(hidden) == 0 {
 			return c

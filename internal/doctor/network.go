@@ -1,13 +1,12 @@
 package doctor
 
 import (
-	"iter"
 	"maps"
 	"path"
 	"slices"
 	"strings"
 
-	"go.yaml.in/yaml/v3"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/netservice"
 )
 
 // renderer is a way of cloud-init's to write network configuration.
@@ -26,45 +25,52 @@ const (
 // DHCP if there is none.
 func (i *image) network() Check {
 	if i.cloud.Network.At != "" && slices.Contains(i.cloud.Network.Values, "disabled") {
+		if i.other != "" || i.networkdFile != "" {
+			return ok("switched off at " + i.cloud.Network.At)
+		}
 		return ok("switched off at " + i.cloud.Network.At + ": nm-cloud-seed connects the VM until there is a profile")
 	}
 	if strings.Contains(" "+i.release("ID")+" "+i.release("ID_LIKE")+" ", "rhel") || i.exists("etc/sysconfig/network-scripts") || i.exists("etc/sysconfig/network") {
 		return info("not known for this distribution: its cloud-init may write ifcfg files") // no such image was looked at yet
 	}
 	fix := i.chooseNetworkManager()
+	_, text := i.writesFor()
 	switch r := i.selected(); r {
 	case networkManager:
 		return ok("cloud-init writes profiles for NetworkManager")
 	case netplan:
-		r, file := i.netplanRenderer()
-		if r == "NetworkManager" {
+		plan := i.netFiles().Netplan()
+		if plan.Renderer == "NetworkManager" {
 			const well = "cloud-init writes for netplan, which writes profiles for NetworkManager"
-			if devices := i.networkdDevices(); len(devices) > 0 {
+			if devices := networkdDevices(plan); len(devices) > 0 {
 				return warning(well+", but leaves devices to systemd-networkd:", `take "renderer: networkd" out there`).with(devices...)
 			}
 			return ok(well)
 		}
 		fix = `write "network: {version: 2, renderer: NetworkManager}" to ` + i.root + "/etc/netplan/01-network-manager.yaml, mode 600"
-		if file != "" {
-			fix = "write \"renderer: NetworkManager\" in " + i.root + "/" + file
+		if plan.RendererFile != "" {
+			fix = "write \"renderer: NetworkManager\" in " + i.root + "/" + plan.RendererFile
+		}
+		if text != "" {
+			return othersConfiguration(text, fix)
 		}
 		return problem("cloud-init writes for netplan, which configures systemd-networkd and not NetworkManager", fix)
 	case eni:
-		if i.managesIfupdown() {
+		if i.netFiles().ManagesIfupdown() {
 			return ok("cloud-init writes /etc/network/interfaces.d, which NetworkManager's ifupdown plugin takes over (managed=true)")
+		}
+		if text != "" {
+			return othersConfiguration(text, fix)
 		}
 		return problem("cloud-init writes /etc/network/interfaces.d for ifupdown, and NetworkManager leaves those devices alone", fix)
 	case "":
 		return problem("cloud-init finds no way to write network configuration, and fails", fix)
 	default:
+		if text != "" {
+			return othersConfiguration(text, fix)
+		}
 		return problem("cloud-init writes for "+string(r)+", not for NetworkManager", fix)
 	}
-}
-
-// managesIfupdown says whether NetworkManager takes over what ifupdown has.
-func (i *image) managesIfupdown() bool {
-	managed := i.nmConf()["[ifupdown]managed"]
-	return len(managed) > 0 && slices.Contains([]string{"true", "yes", "1", "on"}, strings.ToLower(managed[0].text))
 }
 
 // chooseNetworkManager says how to make cloud-init choose NetworkManager.
@@ -130,58 +136,12 @@ func (i *image) layered(pattern string, dirs ...string) []string {
 	return all
 }
 
-// netplanRenderer is the global renderer in netplan's files, and the file that
-// has it: the last one.
-func (i *image) netplanRenderer() (name, file string) {
-	for f, network := range i.netplanFiles() {
-		if network.Renderer != "" {
-			name, file = network.Renderer, f
-		}
-	}
-	return name, file
-}
-
 // networkdDevices are the wired devices, or "ethernets" for all, that netplan's
 // files give to systemd-networkd whatever the global renderer is.
-func (i *image) networkdDevices() []string {
-	where := make(map[string]string)
-	for f, network := range i.netplanFiles() {
-		for name, node := range network.Ethernets {
-			var device struct{ Renderer string }
-			_ = node.Decode(&device)
-			if name == "renderer" {
-				name, device.Renderer = "ethernets", node.Value
-			}
-			switch device.Renderer {
-			case "":
-			case "NetworkManager":
-				delete(where, name)
-			default:
-				where[name] = f
-			}
-		}
-	}
+func networkdDevices(plan netservice.Netplan) []string {
 	var all []string
-	for _, name := range slices.Sorted(maps.Keys(where)) {
-		all = append(all, name+" in /"+where[name])
+	for _, name := range slices.Sorted(maps.Keys(plan.Networkd)) {
+		all = append(all, name+" in /"+plan.Networkd[name])
 	}
 	return all
-}
-
-// netplanNetwork is what matters to us of netplan's YAML.
-type netplanNetwork struct {
-	Renderer  string
-	Ethernets map[string]yaml.Node
-}
-
-// netplanFiles are netplan's files that can be read, in their order.
-func (i *image) netplanFiles() iter.Seq2[string, netplanNetwork] {
-	return func(yield func(string, netplanNetwork) bool) {
-		for _, f := range i.layered("*.yaml", "lib/netplan", "usr/lib/netplan", "run/netplan", "etc/netplan") {
-			var text struct{ Network netplanNetwork }
-			if yaml.Unmarshal([]byte(i.read(f)), &text) == nil && !yield(f, text.Network) {
-				return
-			}
-		}
-	}
 }

@@ -48,6 +48,9 @@ func (i *image) deadlock() Check {
 		return ok("none: cloud-init's network stage does not come before NetworkManager")
 	}
 	text := strings.Join(way, " before ")
+	if i.other != "" && len(i.plan.Files) == 0 {
+		return info("does not matter, as " + i.other + ": " + text)
+	}
 	if i.planned.Deadlock() == nil && i.ours().State == OK {
 		return ok("resolved by nm-cloud-seed: " + text)
 	}
@@ -56,6 +59,9 @@ func (i *image) deadlock() Check {
 
 // generator is what ours will do at boot, and what comes of it.
 func (i *image) generator() Check {
+	if len(i.plan.Files) == 0 && i.other != "" {
+		return info("nm-cloud-seed changes nothing: " + i.other)
+	}
 	if len(i.plan.Files) == 0 {
 		return problem("nm-cloud-seed changes nothing", "take the order away that is in its way").with(slices.Concat(i.plan.Notes, i.plan.Warnings)...)
 	}

@@ -141,6 +141,8 @@ func (m *machine) noDatasource() Check {
 		return Check{State: Skipped, Detail: "none, as this-boot.service failed: cloud-init set the VM up without CloudStack's data"}
 	case m.seeded():
 		return problem(text+", although there is a seed", "see what "+cloudLog+" says of DataSourceCloudStack")
+	case m.other != "":
+		return problem(text+"; nm-cloud-seed does nothing, as "+m.other, "see what "+cloudLog+" says of DataSourceCloudStack, or have NetworkManager run the devices")
 	case m.new():
 		return warning(text+", as nm-cloud-seed was not there at boot", "reboot")
 	}

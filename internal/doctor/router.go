@@ -27,6 +27,9 @@ func (m *machine) ask(ctx context.Context) (found survey) {
 
 // metadata says which virtual router would be taken, and what each candidate answers.
 func (m *machine) metadata() Check {
+	if m.other != "" && len(m.view.Leases) == 0 {
+		return info("not asked: " + m.other + ", whose lease cloud-init uses")
+	}
 	found := m.survey().routers
 	answers := shown(found, func(f cloudstack.Finding) string { return "instance " + f.ID })
 	taken := slices.IndexFunc(found, func(f cloudstack.Finding) bool { return f.Taken })
@@ -66,6 +69,9 @@ func (m *machine) taken(f cloudstack.Finding) Check {
 func (m *machine) passwords() Check {
 	if !m.conf.Password {
 		return info("not looked for, as password=no says")
+	}
+	if m.other != "" && len(m.view.Leases) == 0 {
+		return info("not asked: " + m.other)
 	}
 	found := m.survey().passwords
 	answers := shown(found, func(cloudstack.Finding) string { return "a password server" })

@@ -16,6 +16,8 @@ const serviceLog = "journalctl -b -u nm-cloud-seed"
 // service is the service's run in this boot.
 func (m *machine) service() Check {
 	switch {
+	case errors.Is(m.stateErr, fs.ErrNotExist) && m.neverStarted():
+		return m.notStarted()
 	case errors.Is(m.stateErr, fs.ErrNotExist) && m.new():
 		c := info("it has not run: the package was installed after the system started")
 		c.Fix = "reboot"

@@ -60,6 +60,13 @@ func (i *image) alone() Check {
 		return ok("no other service runs the network")
 	}
 	names := strings.Join(others, " ")
+	if i.other != "" {
+		return info("also started at boot: " + names + ": " + i.other)
+	}
+	if others = slices.DeleteFunc(others, i.leavesAlone); len(others) == 0 {
+		return info("also started at boot: " + names + ", for what NetworkManager leaves alone")
+	}
+	names = strings.Join(others, " ")
 	return warning("also started at boot: "+names, i.systemctl("disable "+names)+", unless they leave the VM's devices alone")
 }
 
