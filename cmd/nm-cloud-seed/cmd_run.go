@@ -23,8 +23,9 @@ tells systemd that it is ready, and stays only while the seed's device or the
 default network has no connection but a temporary one of ours. When cloud-init
 is done, NetworkManager keeps that one until shutdown.
 
-Where there is nothing to do (not on CloudStack, cloud-init disabled, or
-cloud-init already has its datasource) it says so and succeeds.`,
+Where there is nothing to do (not on CloudStack, cloud-init disabled, cloud-init
+already has its datasource, or another network service than NetworkManager runs
+all wired devices) it says so and succeeds.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return serve(cmd, (*daemon.Daemon).Run)

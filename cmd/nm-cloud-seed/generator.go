@@ -87,8 +87,11 @@ func decide(root string, say func(priority int, text string)) (plan systemd.Plan
 	for _, warning := range warnings {
 		say(4, warning)
 	}
-	if reason != "" {
-		return plan, nil // as if the package were not there; status says why
+	if reason != "" { // as if the package were not there; status says why
+		if reason == daemon.OtherService(root) {
+			say(6, "nothing to do: "+reason)
+		}
+		return plan, nil
 	}
 	fsys, done, err := rootfs.Open(root)
 	if err != nil {

@@ -68,6 +68,16 @@ func TestGeneratorOrdersUnitsOnCloudStack(t *testing.T) {
 		{"ordering=off", map[string]string{"etc/nm-cloud-seed.conf": "[main]\nordering=off\n"}, nil, ""},
 		{"a mistake in the configuration", map[string]string{"etc/nm-cloud-seed.conf": "[main]\nordering=first\n"}, all, "<4> going on with the rest of the configuration: "},
 		{"a mistake on the kernel command line", map[string]string{"proc/cmdline": "nm-cloud-seed=on\n"}, all, "<4> ignoring nm-cloud-seed="},
+		{"netplan gives the network to systemd-networkd", map[string]string{
+			"usr/lib/NetworkManager/conf.d/10-globally-managed-devices.conf": "[keyfile]\nunmanaged-devices=*,except:type:wifi\n",
+			"usr/lib/systemd/system/systemd-networkd.service":                "[Unit]\nDescription=x\n",
+			"usr/sbin/netplan": "", "etc/netplan/50-cloud-init.yaml": "network: {ethernets: {eth0: {dhcp4: true}}}\n",
+		}, nil, "<6> nothing to do: netplan gives the network to systemd-networkd"},
+		{"netplan's file is still to come", map[string]string{
+			"usr/lib/NetworkManager/conf.d/10-globally-managed-devices.conf": "[keyfile]\nunmanaged-devices=*,except:type:wifi\n",
+			"usr/lib/systemd/system/systemd-networkd.service":                "[Unit]\nDescription=x\n",
+			"usr/sbin/netplan": "",
+		}, all, ""},
 		{"cloud-init disabled", map[string]string{"etc/cloud/cloud-init.disabled": ""}, nil, ""},
 		{"cloud-init not installed", map[string]string{"usr/lib/systemd/system/cloud-init.service": "-"}, nil, "<6> nothing to do: cloud-init is not installed"},
 		{"NetworkManager not started", map[string]string{"usr/lib/systemd/system/default.target": "[Unit]\nWants=multi-user.target\n"}, nil, "<6> nothing to do: NetworkManager.service is not started at boot"},

@@ -70,11 +70,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 
 	// 1. Is there anything to do?
 	if reason := d.nothingToDo(); reason != "" {
-		d.Log.Info("nothing to do: " + reason)
-		d.say(Idle, "nothing to do: "+reason)
-		d.satisfied()
-		d.Notify("READY=1")
-		return nil
+		return d.idle(reason)
 	}
 
 	// 2 to 6. NetworkManager, a lease on each device, the virtual router, its
@@ -84,6 +80,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	job := d.job()
 	job.Deadline = d.Config.Deadline
 	job.Enough = func() bool { return d.lastBoot() != nil }
+	job.Check = d.checkUnmanaged
 	inst, networks, err := job.Fetch(ctx)
 	defer networks.Close()
 	defer func() { // before the connections go
@@ -104,6 +101,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 			s.Phase, s.Text = Stopped, "stopped before there was a seed"
 		})
 		return ctx.Err()
+	}
+	var other *otherService
+	if errors.As(err, &other) {
+		return d.idle(other.Error())
 	}
 	from := fromVR(inst)
 	if err != nil {

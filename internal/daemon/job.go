@@ -25,6 +25,8 @@ type Job struct {
 	// Enough, if set, is asked once, if no virtual router has been found after
 	// enoughAfter: whether that was enough, as there is something else to go on with.
 	Enough func() bool
+	// Check, if set, is asked at each change of the view. Its error ends the job.
+	Check func(lease.View) error
 	// Owner and Patient are nm's, see Options there.
 	Owner, Patient bool
 	// LookOnly activates no connection: what is there has to do.
@@ -56,6 +58,9 @@ func (j Job) Fetch(ctx context.Context) (*datasource.Instance, *Networks, error)
 	if j.LookOnly {
 		network.Settle()
 	}
+	ctx, refuse := context.WithCancelCause(ctx)
+	defer refuse(nil)
+	n.refuse = refuse
 	go network.Run(life)
 	go n.relay()
 
@@ -79,6 +84,9 @@ func (j Job) Fetch(ctx context.Context) (*datasource.Instance, *Networks, error)
 		},
 	}).Fetch(ctx, n.changed)
 	if err != nil {
+		if refused := n.refusal(); refused != nil {
+			err = refused
+		}
 		if j.Owner && outer.Err() == nil {
 			n.held = n.needed("")
 		}
@@ -122,9 +130,11 @@ type Networks struct {
 	held    []string        // devices whose temporary connection is still needed
 	changed chan lease.View // conflated: the newest
 	done    chan struct{}
+	refuse  context.CancelCauseFunc // ends the job, see Job.Check
 
 	mu     sync.Mutex
 	latest lease.View
+	no     error                  // of Job.Check, the first
 	ours   map[string]lease.Lease // by device: the last lease on a temporary connection, until there is another's
 	phase  Phase
 	seen   struct{ running, leased bool }
@@ -153,12 +163,33 @@ func (n *Networks) relay() {
 			n.report(Progress{Phase: Searching, Step: "lease", Text: "looking for the virtual router from " + l.Address.String() + " on " + l.Device})
 		}
 		n.report(Progress{})
+		n.check(v)
 		select {
 		case <-n.changed:
 		default:
 		}
 		n.changed <- v
 	}
+}
+
+// check asks Job.Check, until it has an error.
+func (n *Networks) check(v lease.View) {
+	if n.job.Check == nil || n.refusal() != nil {
+		return
+	}
+	if err := n.job.Check(v); err != nil {
+		n.mu.Lock()
+		n.no = err
+		n.mu.Unlock()
+		n.refuse(err)
+	}
+}
+
+// refusal returns the error of Job.Check, if there was one.
+func (n *Networks) refusal() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.no
 }
 
 // report completes a report with what is known. The phase never goes back.

@@ -68,7 +68,7 @@ func NothingToDo(root string, cfg config.Config) (reason string, warnings []stri
 	if reason := (cloudinit.Files{Root: root}).Disabled(cmdline); reason != "" {
 		return "cloud-init is disabled: " + reason, warnings
 	}
-	return "", warnings
+	return OtherService(root), warnings
 }
 
 // listed says whether cloud-init's configuration says that this is CloudStack,

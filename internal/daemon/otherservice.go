@@ -1,0 +1,114 @@
+package daemon
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/cloudinit"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/lease"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/netservice"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/rootfs"
+)
+
+// Where another network service than NetworkManager runs the wired devices, cloud-init
+// finds the virtual router by that service's lease, as it does without us.
+
+// begunPath exists once a step of ours has run in this boot, the first of them before
+// cloud-init's local stage.
+const begunPath = RunDir + "/private"
+
+// OtherService returns why the system below root needs nothing of us as another service
+// than NetworkManager runs its wired devices, empty if that is not certain. It reads
+// files only, and is for before any service has started.
+//
+// A boot that began without the reason goes on without it. cloud-init's local stage may
+// write netplan's file and reload systemd: the generator must not take the order back
+// then, or the units that wait for each other in the old and the new order never start.
+func OtherService(root string) (reason string) {
+	fsys, done, err := rootfs.Open(root)
+	if err != nil {
+		return ""
+	}
+	defer done()
+	if _, err := os.Lstat(filepath.Join(root, "/", begunPath)); err == nil {
+		return ""
+	}
+	service, reason := netservice.Files{FS: fsys}.Ethernet()
+	if service != netservice.Networkd {
+		return ""
+	}
+	return reason
+}
+
+// OtherServiceRuns is OtherService for when the services have started, also where
+// NetworkManager cannot be asked: it is also that systemd-networkd says that it runs all
+// wired devices.
+func OtherServiceRuns(root string) (reason string) {
+	if reason := OtherService(root); reason != "" {
+		return reason
+	}
+	fsys, done, err := rootfs.Open(root)
+	if err != nil {
+		return ""
+	}
+	defer done()
+	if devices := (netservice.Files{FS: fsys}).AllNetworkd(); len(devices) > 0 {
+		return belong(devices, netservice.Networkd)
+	}
+	return ""
+}
+
+// otherService is the end of a job as another service than NetworkManager runs the
+// wired devices.
+type otherService struct{ reason string }
+
+func (o *otherService) Error() string { return o.reason }
+
+func belong(devices []string, service netservice.Service) string {
+	if len(devices) == 1 {
+		return fmt.Sprintf("%s belongs to %s", devices[0], service)
+	}
+	return fmt.Sprintf("%s belong to %s", strings.Join(devices, " and "), service)
+}
+
+// checkUnmanaged ends a job once NetworkManager has started and manages no wired device:
+// no lease will come. The error is an otherService if another service runs one of them.
+func (d *Daemon) checkUnmanaged(v lease.View) error {
+	if len(v.Unmanaged) == 0 {
+		return nil
+	}
+	fsys, done, err := rootfs.Open(d.Root)
+	if err != nil {
+		return nil //nolint:nilerr // nothing is known: it goes on until the deadline
+	}
+	defer done()
+	files := netservice.Files{FS: fsys}
+	var reasons []string
+	advice := "'nm-cloud-seed doctor' names the setting"
+	for _, device := range v.Unmanaged {
+		if service := files.InCharge(device); service != netservice.Unknown {
+			reasons = append(reasons, belong([]string{device}, service))
+		} else if file := files.Stanza(device); file != "" {
+			advice = fmt.Sprintf("ifupdown is not installed: remove %s from /%s, or write managed=true below [ifupdown] in /etc/NetworkManager/NetworkManager.conf", device, file)
+		}
+	}
+	if len(reasons) > 0 {
+		return &otherService{strings.Join(reasons, ", ")}
+	}
+	return fmt.Errorf("cannot get a lease: NetworkManager does not manage %s, and no other network service runs it (%s)", strings.Join(v.Unmanaged, ", "), advice)
+}
+
+// idle ends a run that has nothing to do. cloud-init's network stage, which waits for
+// it, then looks for the virtual router itself.
+func (d *Daemon) idle(reason string) error {
+	d.Log.Info("nothing to do: " + reason)
+	if err := cloudinit.TakeBack(filepath.Join(d.Root, RunDir)); err != nil {
+		d.Log.WithError(err).Warn("cloud-init will not look for the virtual router itself")
+	}
+	d.say(Idle, "nothing to do: "+reason)
+	d.satisfied()
+	d.Notify("READY=1")
+	return nil
+}

@@ -1,0 +1,109 @@
+package daemon
+
+import (
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/cloudinit"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/config"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/lease"
+)
+
+// nics are two wired devices that systemd-networkd has.
+func nics() map[string]string {
+	return map[string]string{
+		"sys/class/net/eth0/type": "1\n", "sys/class/net/eth0/ifindex": "2\n", "run/systemd/netif/links/2": "ADMIN_STATE=configured\n",
+		"sys/class/net/eth1/type": "1\n", "sys/class/net/eth1/ifindex": "3\n", "run/systemd/netif/links/3": "ADMIN_STATE=configuring\n",
+	}
+}
+
+func with(files map[string]string, name, text string) map[string]string {
+	files = maps.Clone(files)
+	files[name] = text
+	return files
+}
+
+func TestCheckUnmanaged(t *testing.T) {
+	const stanza, eth0 = "etc/network/interfaces", "iface eth0 inet dhcp\n"
+	both := lease.View{Running: true, Unmanaged: []string{"eth0", "eth1"}}
+	for _, tt := range []struct {
+		name  string
+		view  lease.View
+		files map[string]string // "-" removes
+		idle  bool
+		want  string // empty: it goes on
+	}{
+		{"NetworkManager starts, or manages a device", lease.View{Running: true}, nil, false, ""},
+		{"all of them are systemd-networkd's", both, nil, true, "eth0 belongs to systemd-networkd, eth1 belongs to systemd-networkd"},
+		{"one of them", both, map[string]string{"run/systemd/netif/links/2": "-"}, true, "eth1 belongs to systemd-networkd"},
+		{"nobody's", both, map[string]string{"run": "-"}, false,
+			"cannot get a lease: NetworkManager does not manage eth0, eth1, and no other network service runs it ('nm-cloud-seed doctor' names the setting)"},
+		{"a stanza, ifupdown gone", both, map[string]string{"run": "-", stanza: eth0}, false,
+			"(ifupdown is not installed: remove eth0 from /etc/network/interfaces, or write managed=true below [ifupdown] in /etc/NetworkManager/NetworkManager.conf)"},
+		{"ifupdown", both, map[string]string{"run": "-", stanza: eth0, "usr/sbin/ifup": ""}, true, "eth0 belongs to ifupdown"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			files := nics()
+			for name, text := range tt.files {
+				if files[name] = text; text == "-" {
+					maps.DeleteFunc(files, func(old, _ string) bool { return old == name || strings.HasPrefix(old, name+"/") })
+				}
+			}
+			d, _ := newDaemon(machine(t, files), config.Default())
+			err := d.checkUnmanaged(tt.view)
+			var other *otherService
+			switch {
+			case tt.want == "" && err == nil:
+			case tt.want == "", err == nil, !strings.Contains(err.Error(), tt.want), errors.As(err, &other) != tt.idle:
+				t.Errorf("got the error %v, an end without anything to do: %t; want %q, %t", err, other != nil, tt.want, tt.idle)
+			}
+		})
+	}
+}
+
+func TestOtherServiceRuns(t *testing.T) {
+	netplan := map[string]string{
+		"usr/lib/NetworkManager/conf.d/10-globally-managed-devices.conf": "[keyfile]\nunmanaged-devices=*,except:type:wifi\n",
+		"usr/lib/systemd/system/systemd-networkd.service":                "[Unit]\n",
+		"usr/sbin/netplan":               "",
+		"etc/netplan/50-cloud-init.yaml": "network: {ethernets: {eth0: {dhcp4: true}}}\n",
+	}
+	for _, tt := range []struct {
+		name         string
+		files        map[string]string
+		before, then string
+	}{
+		{"nothing", nil, "", ""},
+		{"netplan", netplan, "netplan gives the network to systemd-networkd", "netplan gives the network to systemd-networkd"},
+		{"netplan, in a boot that began without it", with(netplan, RunDir+"/private/cloud.cfg", ""), "", ""},
+		{"systemd-networkd's word", nics(), "", "eth0 and eth1 belong to systemd-networkd"},
+	} {
+		root := machine(t, tt.files)
+		if before, then := OtherService(root), OtherServiceRuns(root); before != tt.before || then != tt.then {
+			t.Errorf("%s: got %q, and %q once the services have started, want %q and %q", tt.name, before, then, tt.before, tt.then)
+		}
+	}
+}
+
+// What was written before cloud-init's local stage must not reach its network stage, or
+// cloud-init does not look for the virtual router itself.
+func TestIdleRunTakesNoSearchBack(t *testing.T) {
+	d, _ := newDaemon(machine(t, map[string]string{dmi: kvm, status: local}), config.Default())
+	if err := cloudinit.NoSearch(filepath.Join(d.Root, RunDir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := ReadState(d.Root); err != nil || s.Phase != Idle {
+		t.Errorf("got the state %+v, error %v, want %s", s, err, Idle)
+	}
+	if _, err := os.Lstat(filepath.Join(d.Root, RunDir, "private/cloud.cfg")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what tells cloud-init not to search: got %v, want %v", err, fs.ErrNotExist)
+	}
+}
