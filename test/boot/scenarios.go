@@ -101,6 +101,7 @@ func scenarios() []scenario {
 	all = append(all, powerCuts()...)
 	all = append(all, identities()...)
 	all = append(all, kills()...)
+	all = append(all, harmless()...)
 	return append(all, variants()...)
 }
 

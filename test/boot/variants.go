@@ -76,10 +76,11 @@ func variants() []scenario {
 		{
 			// cloud-init's network stage brings its profile up nevertheless: too
 			// late for this stage, but not for another one.
-			name: "trixie/unmanaged", about: "NetworkManager has to leave the NIC alone: the doctor warns of it",
+			name: "trixie/unmanaged", about: "no network service runs the NIC: the run fails at once, and the doctor warns of it",
 			suite: "trixie", doctor: []string{"problem NetworkManager.devices"}, userData: userData,
 			files: also(impatient, healing, "", "/etc/NetworkManager/conf.d/unmanaged.conf", "[device]\nmatch-device=type:ethernet\nmanaged=0\n"),
-			boots: []boot{{what: "first boot", checks: plus(but(healed, "before", "no instance before"), stages(true))}},
+			boots: []boot{{what: "first boot", checks: plus(but(healed, "before", "no instance before"), stages(true),
+				saidBy("cannot get a lease: NetworkManager does not manage eth0, and no other network service runs it"))}},
 		},
 		{
 			name: "trixie/first-nic", about: "two NICs, the virtual router on the first",

@@ -15,6 +15,7 @@ func sets() map[string][]Root {
 		// TestBootSetHasRootsOfAllScenarios in test/boot compares it with the scenarios.
 		"boot": append(images,
 			Image("bookworm", "firewalld", "netbase"),
+			Image("bookworm", "ifupdown", "isc-dhcp-client"),
 			Image("bookworm", "isc-dhcp-client"),
 			Image("trixie", "dbus-broker"),
 			Image("trixie", "e2fsprogs", "netplan.io"),
