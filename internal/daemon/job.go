@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -25,7 +26,8 @@ type Job struct {
 	// Enough, if set, is asked once, if no virtual router has been found after
 	// enoughAfter: whether that was enough, as there is something else to go on with.
 	Enough func() bool
-	// Check, if set, is asked at each change of the view. Its error ends the job.
+	// Check, if set, is asked at each change of the view. Its error ends the job, an
+	// otherService at once, any other if it is still there after checkAgain.
 	Check func(lease.View) error
 	// Owner and Patient are nm's, see Options there.
 	Owner, Patient bool
@@ -131,6 +133,7 @@ type Networks struct {
 	changed chan lease.View // conflated: the newest
 	done    chan struct{}
 	refuse  context.CancelCauseFunc // ends the job, see Job.Check
+	again   *time.Timer             // asks Job.Check once more
 
 	mu     sync.Mutex
 	latest lease.View
@@ -172,17 +175,37 @@ func (n *Networks) relay() {
 	}
 }
 
-// check asks Job.Check, until it has an error.
+// checkAgain is how long a device may be unmanaged that NetworkManager has only just
+// seen: it decides within milliseconds whether it manages the device.
+const checkAgain = 3 * time.Second
+
+// check asks Job.Check, until its error ends the job. Only relay calls it.
 func (n *Networks) check(v lease.View) {
 	if n.job.Check == nil || n.refusal() != nil {
 		return
 	}
-	if err := n.job.Check(v); err != nil {
-		n.mu.Lock()
-		n.no = err
-		n.mu.Unlock()
-		n.refuse(err)
+	err := n.job.Check(v)
+	var other *otherService
+	switch {
+	case err == nil && n.again != nil:
+		n.again.Stop()
+		n.again = nil
+	case errors.As(err, &other):
+		n.end(err)
+	case err != nil && n.again == nil:
+		n.again = time.AfterFunc(checkAgain, func() { n.end(n.job.Check(n.current())) })
 	}
+}
+
+// end ends the job with an error, if there is one and it is the first.
+func (n *Networks) end(err error) {
+	if err == nil || n.refusal() != nil {
+		return
+	}
+	n.mu.Lock()
+	n.no = err
+	n.mu.Unlock()
+	n.refuse(err)
 }
 
 // refusal returns the error of Job.Check, if there was one.

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/lease"
 )
 
 // The service gives up at its deadline, or after 15 s if it has something else.
@@ -85,6 +87,42 @@ func TestLimitStopped(t *testing.T) {
 				synctest.Wait()
 				if cause := context.Cause(ctx); asked || !errors.Is(cause, context.Canceled) || errors.Is(cause, context.DeadlineExceeded) {
 					t.Errorf("got the cause %v, asked: %t, want %v and false", cause, asked, context.Canceled)
+				}
+			})
+		})
+	}
+}
+
+// A device that NetworkManager has only just seen is unmanaged for a moment.
+func TestJobEndsOnceCheckHasAnErrorForLongerThanAMoment(t *testing.T) {
+	other, nobody := &otherService{"x"}, errors.New("nobody")
+	for _, tt := range []struct {
+		name   string
+		checks []error // what Check says of the views, one second apart
+		ends   time.Duration
+		want   error
+	}{
+		{"another service's", []error{other}, 0, other},
+		{"nobody's", []error{nobody}, checkAgain, nobody},
+		{"nobody's, in several views", []error{nobody, nobody}, checkAgain, nobody},
+		{"managed after a moment", []error{nobody, nil}, 0, nil},
+		{"for a moment twice", []error{nobody, nil, nobody}, 2*time.Second + checkAgain, nobody},
+		{"another service's after a moment", []error{nobody, other}, time.Second, other},
+		{"managed", []error{nil}, 0, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began, ended := time.Now(), time.Duration(0)
+				var now error
+				n := &Networks{job: Job{Check: func(lease.View) error { return now }}, refuse: func(error) { ended = time.Since(began) }}
+				for _, now = range tt.checks {
+					n.check(lease.View{})
+					time.Sleep(time.Second)
+				}
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				if got := n.refusal(); !errors.Is(got, tt.want) || ended != tt.ends {
+					t.Errorf("got the end %v after %v, want %v after %v", got, ended, tt.want, tt.ends)
 				}
 			})
 		})
