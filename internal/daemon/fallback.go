@@ -59,7 +59,14 @@ func (d *Daemon) Fallback(ctx context.Context) error {
 	if d.state.Ended == nil {
 		defer d.ended()
 	}
-	if reason := d.nothingToDo(); reason != "" {
+	reason := d.nothingToDo()
+	if reason == "" && d.lastBoot() == nil { // with cached data, NetworkManager ran the network before
+		reason = OtherServiceRuns(d.Root)
+	}
+	if reason != "" {
+		if err := cloudinit.TakeBack(filepath.Join(d.Root, RunDir)); err != nil {
+			d.Log.WithError(err).Warn("cloud-init will not look for the virtual router itself")
+		}
 		d.tell(func(s *State) {
 			s.dropEnd()
 			s.Phase, s.Text = Idle, "nothing to do: "+reason

@@ -107,3 +107,20 @@ func TestIdleRunTakesNoSearchBack(t *testing.T) {
 		t.Errorf("what tells cloud-init not to search: got %v, want %v", err, fs.ErrNotExist)
 	}
 }
+
+// The same for a run that was killed: systemd-networkd says that the network is its own.
+func TestFallbackTakesNoSearchBackWhereNetworkdRunsTheDevices(t *testing.T) {
+	d, _ := newDaemon(machine(t, with(nics(), dmi, kvm)), config.Default())
+	if err := cloudinit.NoSearch(filepath.Join(d.Root, RunDir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Fallback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := ReadState(d.Root); err != nil || s.Phase != Idle || s.Text != "nothing to do: eth0 and eth1 belong to systemd-networkd" {
+		t.Errorf("got the state %+v, error %v, want %s", s, err, Idle)
+	}
+	if _, err := os.Lstat(filepath.Join(d.Root, RunDir, "private/cloud.cfg")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what tells cloud-init not to search: got %v, want %v", err, fs.ErrNotExist)
+	}
+}
