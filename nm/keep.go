@@ -16,6 +16,14 @@ import (
 // keepLimit bounds Keep as a whole.
 const keepLimit = 10 * time.Second
 
+// PermanentError is Keep's for a device whose connection has been made permanent
+// before.
+type PermanentError struct {
+	Device, File string
+}
+
+func (e *PermanentError) Error() string { return "it is permanent already (" + e.File + ")" }
+
 // keepFlags are NM_SETTINGS_UPDATE2_FLAG_TO_DISK and _NO_REAPPLY of
 // nm-dbus-interface.h: the device goes on with what it has.
 const keepFlags = uint32(0x1 | 0x40)
@@ -93,7 +101,7 @@ func (b *bus) keep(ctx context.Context, owner string, w *world, d device) error 
 	case !d.temporary:
 		return fmt.Errorf("it is %q, not a temporary one of ours", d.connection)
 	case saved(file):
-		return fmt.Errorf("it is permanent already (%s)", file)
+		return &PermanentError{Device: d.name, File: file}
 	case !w.handedOver(d):
 		return errors.New("a run that has not ended still holds it, or one that was killed " +
 			"(wait for its end; after a kill: systemctl restart nm-cloud-seed)")

@@ -35,12 +35,9 @@ Not while the service is still at work: that may be about to let the connection 
 				return exit{exitFailed, errors.New("cannot keep a connection while the virtual router is asked again " +
 					"(try again when 'nm-cloud-seed status --watch' has ended)")}
 			}
-			kept, err := nm.Keep(cmd.Context(), devices...)
+			kept, err := daemon.Keep("", func() ([]string, error) { return nm.Keep(cmd.Context(), devices...) })
 			for _, device := range kept {
 				fmt.Fprintf(cmd.OutOrStdout(), "the connection of %[1]s is permanent: profile \"nm-cloud-seed %[1]s\"\n", device)
-			}
-			if len(kept) > 0 {
-				err = errors.Join(err, daemon.KeptForGood("", kept))
 			}
 			if err != nil {
 				return exit{exitFailed, err}

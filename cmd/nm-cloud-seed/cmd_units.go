@@ -7,6 +7,7 @@ import (
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/atomicfile"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/cloudinit"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/credentials"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/daemon"
 	"github.com/nm-cloud-seed/nm-cloud-seed/nm"
 )
@@ -46,6 +47,14 @@ func cleanupCommand() *cobra.Command {
 var healedUnits = []string{
 	"cloud-init-main.service", "cloud-init-local.service", "cloud-init.service", "cloud-init-network.service",
 	"cloud-config.service", "cloud-final.service", "nm-cloud-seed.service", "nm-cloud-seed-cleanup.service",
+}
+
+// noteShadowCommand comes before the service and before heal, which have no
+// capabilities.
+func noteShadowCommand() *cobra.Command {
+	return step("note-shadow", "Tell the service which passwords are set, where it may not read /etc/shadow", func(cloudinit.Files) (string, error) {
+		return "", credentials.NoteShadow("", daemon.RunDir)
+	})
 }
 
 // noSearchCommand comes before cloud-init's local stage.

@@ -95,6 +95,6 @@ Exit status: 0 done, 1 failed, 2 wrong usage or configuration; some commands hav
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true // the packages have its scripts
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
-	root.AddCommand(runCommand(), healCommand(), fetchCommand(), refreshCommand(), statusCommand(), plotCommand(), keepCommand(), doctorCommand(), versionCommand(), busCommand(), dispatchCommand(), noSearchCommand(), fallbackCommand(), placeLeaseCommand(), cleanupCommand(), forgetLeasesCommand(), hostnameCommand(), sshKeysCommand())
+	root.AddCommand(runCommand(), healCommand(), fetchCommand(), refreshCommand(), statusCommand(), plotCommand(), keepCommand(), doctorCommand(), versionCommand(), busCommand(), dispatchCommand(), noSearchCommand(), noteShadowCommand(), fallbackCommand(), placeLeaseCommand(), cleanupCommand(), forgetLeasesCommand(), hostnameCommand(), sshKeysCommand())
 	return root
 }

@@ -54,7 +54,10 @@ func (v screen) status(s daemon.State, age time.Duration, healsLater bool) []str
 	if len(s.Temporary) > 0 {
 		p.row("temporary", "", "a connection of ours holds "+list(s.Temporary))
 	}
-	if len(s.Kept) > 0 {
+	switch {
+	case len(s.Kept) > 0 && s.Keeping != nil:
+		p.row("temporary", "", fmt.Sprintf("'nm-cloud-seed keep' has not ended: the connection on %s may be permanent already; run 'nm-cloud-seed keep' again", list(s.Kept)))
+	case len(s.Kept) > 0:
 		p.row("temporary", "", fmt.Sprintf("a connection of ours stays on %s until shutdown, as no other profile took its place; 'nm-cloud-seed keep' makes it permanent", list(s.Kept)))
 	}
 	for i, d := range s.Devices {

@@ -37,6 +37,17 @@ func (f Files) HadInstance() (bool, error) {
 	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() != noInstance }), nil
 }
 
+// WasInstance reports whether this system has been this instance, in this boot or any
+// before it. If that cannot be told, it has.
+func (f Files) WasInstance(instance string) bool {
+	name, err := inInstance(instance, "sem")
+	if err != nil {
+		return true
+	}
+	_, err = os.Lstat(filepath.Join(f.Root, "/", instancesDir, filepath.Dir(name)))
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
 // HasRun says whether a module has begun for this instance: then it does not run
 // again, unless it does so in each boot.
 func (f Files) HasRun(instance, module string) (bool, error) {

@@ -27,41 +27,66 @@ const (
 // maxPassword is what crypt(3) takes: CRYPT_MAX_PASSPHRASE_SIZE without the NUL.
 const maxPassword = 511 // bytes
 
+// passwordRecord is what is on disk. A record of earlier versions has Hash alone.
 type passwordRecord struct {
-	Instance string     `json:"instance-id"`
-	Hash     scryptHash `json:"scrypt"`
+	Instance string      `json:"instance-id"`
+	Hash     *scryptHash `json:"scrypt,omitempty"`      // of the last one that was applied
+	Given    *handedOver `json:"handed-over,omitempty"` // since then; it is not known whether it was applied
+	Damaged  bool        `json:"damaged,omitempty"`     // in the place of one that could not be read
+}
+
+// handedOver is a password that was handed to cloud-init.
+type handedOver struct {
+	Hash   scryptHash  `json:"scrypt"`
+	User   string      `json:"user"`   // who was to get it
+	Before Fingerprint `json:"before"` // of that user's, before it was handed over
+	After  Fingerprint `json:"after"`  // of that user's, once it is applied
 }
 
 // Applied says whether this password is the one that was applied last.
 func (s Store) Applied(instance, password string) (bool, error) {
 	r, found, err := s.password(instance)
-	if !found {
+	if !found || r.Hash == nil {
 		return false, err
 	}
 	return r.Hash.matches(instance, password)
 }
 
-// HasPassword says whether any password is known to have been applied.
-func (s Store) HasPassword(instance string) (bool, error) {
-	_, found, err := s.password(instance)
-	return found, err
-}
-
 // RecordPassword remembers the password that has been applied.
 func (s Store) RecordPassword(instance, password string) error {
+	hash, err := newHash(instance, password)
+	if err != nil {
+		return err
+	}
+	return s.write(passwordRecord{Instance: instance, Hash: hash})
+}
+
+func (s Store) write(r passwordRecord) error { return write(filepath.Join(s.Dir, passwordFile), r) }
+
+func newHash(instance, password string) (*scryptHash, error) {
 	h := scryptHash{log: scryptLog, r: scryptR, p: scryptP}
 	_, _ = rand.Read(h.salt[:]) // never fails
 	hash, err := h.of(instance, password)
 	if err != nil {
-		return fmt.Errorf("cannot record the password: %w", err)
+		return nil, fmt.Errorf("cannot record the password: %w", err)
 	}
 	copy(h.hash[:], hash)
-	return write(filepath.Join(s.Dir, passwordFile), passwordRecord{instance, h})
+	return &h, nil
 }
 
+// errDamaged is of a record that says nothing.
+var errDamaged = errors.New("it is damaged (it may be removed)")
+
 func (s Store) password(instance string) (r passwordRecord, found bool, err error) {
-	found, err = read(filepath.Join(s.Dir, passwordFile), &r)
-	return r, found && instance != "" && r.Instance == instance, err
+	path := filepath.Join(s.Dir, passwordFile)
+	found, err = read(path, &r)
+	if !found || instance == "" || r.Instance != instance {
+		return r, false, err
+	}
+	if err == nil && r.Hash == nil && r.Given == nil {
+		err = fmt.Errorf("cannot read %s: %w", path, errDamaged)
+	}
+	return r, err == nil, err
 }
 
 // scryptHash is a hash of an instance and its password, with all that it takes

@@ -19,8 +19,8 @@ func TestStorePassword(t *testing.T) {
 	}
 	has := func(instance string, want bool) {
 		t.Helper()
-		if got, err := s.HasPassword(instance); got != want || err != nil {
-			t.Errorf("%q: got %t, error %v, want %t and none", instance, got, err, want)
+		if _, first, err := s.Decision(instance, "another", "debian", Shadow{}); first == want || err != nil {
+			t.Errorf("%q: got first %t, error %v, want %t and none", instance, first, err, !want)
 		}
 	}
 	applied("vm", "fbq4GA", false)
@@ -55,7 +55,7 @@ func TestStorePassword(t *testing.T) {
 	hash, err := h.of("vm", "old")
 	must(t, err)
 	copy(h.hash[:], hash)
-	must(t, write(path, passwordRecord{"vm", h}))
+	must(t, s.write(passwordRecord{Instance: "vm", Hash: &h}))
 	applied("vm", "old", true)
 }
 

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -63,8 +64,11 @@ func write(path string, value any) error {
 	return atomicfile.WriteFile(path, append(data, '\n'), 0o600)
 }
 
-// Forget removes all records but those of an instance.
-func (s Store) Forget(instance string) error {
+// Forget removes all records but those of an instance. In the place of a record of a
+// password that cannot be read it leaves one for this instance that says so: it is not
+// known whether a password that is served was applied. It does not where the instance
+// is new, as none was applied then.
+func (s Store) Forget(instance string, isNew bool) error {
 	var all error
 	for _, name := range []string{passwordFile, keysFile} {
 		var r struct {
@@ -72,33 +76,59 @@ func (s Store) Forget(instance string) error {
 		}
 		path := filepath.Join(s.Dir, name)
 		found, err := read(path, &r)
-		if found && r.Instance != instance || err != nil {
+		damaged := err != nil || found && r.Instance == ""
+		switch {
+		case damaged && name == passwordFile && !isNew:
+			all = errors.Join(all, s.markDamaged(instance))
+		case damaged, found && r.Instance != instance:
 			all = errors.Join(all, atomicfile.Remove(path))
 		}
 	}
 	return all
 }
 
+// markDamaged replaces whatever stands in the place of the record of the password. At
+// no moment there is none, which would be that of an instance without a password.
+func (s Store) markDamaged(instance string) error {
+	path := filepath.Join(s.Dir, passwordFile)
+	if info, err := os.Lstat(path); err == nil && info.IsDir() { // nobody but root made that
+		if err := atomicfile.Remove(path); err != nil {
+			return err
+		}
+	}
+	if err := atomicfile.Tidy(path); err != nil { // may hold as much of another instance
+		return err
+	}
+	return s.write(passwordRecord{Instance: instance, Damaged: true})
+}
+
 type keysRecord struct {
 	Instance   string `json:"instance-id"`
 	Keys       Keys   `json:"keys"`
 	HandedOver Keys   `json:"handed-over,omitempty"`
+	First      bool   `json:"first,omitempty"` // none has been applied before HandedOver
 }
 
 // Keys gives the SSH keys that were applied last. known is false if that is not
 // on record for this instance. handedOver were handed to cloud-init since, and may
-// or may not have been applied.
+// or may not have been applied; also where it is not known what was applied.
 func (s Store) Keys(instance string) (keys, handedOver Keys, known bool, err error) {
 	var r keysRecord
 	found, err := read(filepath.Join(s.Dir, keysFile), &r)
 	if !found || instance == "" || r.Instance != instance {
 		return nil, nil, false, err
 	}
-	return r.Keys, r.HandedOver, true, nil
+	return r.Keys, r.HandedOver, !r.First, nil
 }
 
 // RecordKeys remembers the SSH keys that have been applied, and those that are
 // about to be.
 func (s Store) RecordKeys(instance string, keys, handedOver Keys) error {
-	return write(filepath.Join(s.Dir, keysFile), keysRecord{instance, keys, handedOver})
+	return write(filepath.Join(s.Dir, keysFile), keysRecord{Instance: instance, Keys: keys, HandedOver: handedOver})
+}
+
+// RecordFirstKeys remembers the SSH keys that cloud-init is about to apply at an
+// instance's first boot.
+func (s Store) RecordFirstKeys(instance string, handedOver Keys) error {
+	return write(filepath.Join(s.Dir, keysFile), keysRecord{Instance: instance, HandedOver: handedOver, First: true})
 }

@@ -50,7 +50,7 @@ func TestStoreHostile(t *testing.T) {
 				_, _, known, err := s.Keys("vm")
 				return known, err
 			}
-			has, err := s.HasPassword("vm")
+			_, has, err := s.password("vm")
 			if applied, e := s.Applied("vm", "secret"); applied || (e == nil) != (err == nil) {
 				t.Errorf("got applied %t, error %v, want false and error %v", applied, e, err)
 			}
@@ -133,7 +133,7 @@ func TestForget(t *testing.T) {
 				tt.anothers(t, s, "clone")
 			}
 			before := dir(t, s)
-			must(t, s.Forget("vm"))
+			must(t, s.Forget("vm", true))
 			left := dir(t, s)
 			delete(left, "last-boot.json")
 			want := map[string]string{}
@@ -143,10 +143,10 @@ func TestForget(t *testing.T) {
 			if diff := cmp.Diff(want, left); diff != "" {
 				t.Errorf("-want +left:\n%s", diff)
 			}
-			must(t, s.Forget("vm"))
+			must(t, s.Forget("vm", true))
 		})
 	}
-	if err := (Store{filepath.Join(t.TempDir(), "missing")}).Forget("vm"); err != nil {
+	if err := (Store{filepath.Join(t.TempDir(), "missing")}).Forget("vm", true); err != nil {
 		t.Error(err)
 	}
 }
@@ -158,7 +158,7 @@ func TestForgetUnfinished(t *testing.T) {
 	write0(t, filepath.Join(s.Dir, "."+keysFile+".tmp-1"), `{"instance-id": "clone"}`)
 	write0(t, filepath.Join(s.Dir, "."+passwordFile+".tmp-1"), `{"instance-id": "clone"}`)
 	must(t, s.RecordPassword("clone", "secret"))
-	must(t, s.Forget("vm"))
+	must(t, s.Forget("vm", true))
 	if diff := cmp.Diff(map[string]string{}, dir(t, s)); diff != "" {
 		t.Errorf("-want +left:\n%s", diff)
 	}
@@ -173,7 +173,7 @@ func TestForgetHostile(t *testing.T) {
 	for _, name := range []string{keysFile, passwordFile} {
 		path := filepath.Join(s.Dir, name)
 		gone := func(t *testing.T) {
-			must(t, s.Forget("vm"))
+			must(t, s.Forget("vm", true))
 			if _, err := os.Lstat(path); !os.IsNotExist(err) {
 				t.Errorf("%s: got %v, want it gone", path, err)
 			}
@@ -188,11 +188,55 @@ func TestForgetHostile(t *testing.T) {
 	write0(t, filepath.Join(s.Dir, passwordFile, "x"), "")
 	must(t, s.RecordKeys("clone", Keys{oldKey}, nil))
 	want := "cannot remove " + filepath.Join(s.Dir, passwordFile) + ": directory not empty (move away what stands there)"
-	if err := s.Forget("vm"); err == nil || err.Error() != want {
+	if err := s.Forget("vm", true); err == nil || err.Error() != want {
 		t.Errorf("error %v\nwant  %s", err, want)
 	}
 	if _, err := os.Lstat(filepath.Join(s.Dir, keysFile)); !os.IsNotExist(err) {
 		t.Errorf("the keys: got %v, want them gone", err)
+	}
+}
+
+// A record of a password that cannot be read goes, too, but not that there was one:
+// what is served may have been applied.
+func TestForgetLeavesDamage(t *testing.T) {
+	s := Store{t.TempDir()}
+	path := filepath.Join(s.Dir, passwordFile)
+	check := func(t *testing.T) {
+		must(t, s.Forget("vm", false))
+		if text, err := os.ReadFile(path); err != nil || string(text) != `{"instance-id":"vm","damaged":true}`+"\n" {
+			t.Errorf("got %q, %v, want the instance and the damage alone", text, err)
+		}
+		if d, first, err := s.Decision("vm", "x", "debian", Shadow{map[string]Fingerprint{}}); d != LeaveUnknown || first || err == nil {
+			t.Errorf("got decision %d, first %t, error %v, want %d, false and an error", d, first, err, LeaveUnknown)
+		}
+		must(t, os.Remove(path))
+	}
+	hostile(t, path, check)
+	for _, text := range []string{"", "{", `{}`, `{"instance-id": ["vm"]}`, strings.Repeat("[", 500000)} {
+		write0(t, path, text)
+		write0(t, filepath.Join(s.Dir, "."+passwordFile+".tmp-1"), `{"instance-id": "clone"}`)
+		check(t)
+	}
+	if diff := cmp.Diff(map[string]string{}, dir(t, s)); diff != "" {
+		t.Errorf("-want +left:\n%s", diff)
+	}
+	must(t, s.RecordPassword("clone", "secret")) // can be read
+	must(t, s.Forget("vm", false))
+	if diff := cmp.Diff(map[string]string{}, dir(t, s)); diff != "" {
+		t.Errorf("-want +left:\n%s", diff)
+	}
+}
+
+// A first boot's keys are no keys that were applied.
+func TestStoreFirstKeys(t *testing.T) {
+	s := Store{t.TempDir()}
+	must(t, s.RecordFirstKeys("vm", Keys{oldKey}))
+	if keys, unsure, known, err := s.Keys("vm"); len(keys) > 0 || !slices.Equal(unsure, Keys{oldKey}) || known || err != nil {
+		t.Errorf("got %v, handed over %v, known %t, error %v, want the old one handed over", keys, unsure, known, err)
+	}
+	must(t, s.RecordKeys("vm", Keys{oldKey}, nil))
+	if keys, unsure, known, err := s.Keys("vm"); !slices.Equal(keys, Keys{oldKey}) || len(unsure) > 0 || !known || err != nil {
+		t.Errorf("got %v, handed over %v, known %t, error %v, want the old one known", keys, unsure, known, err)
 	}
 }
 
@@ -255,7 +299,7 @@ func FuzzRecord(f *testing.F) {
 		if again, still, is, err := s.Keys("vm"); err == nil && (is != known || !slices.Equal(keys, again) || !slices.Equal(unsure, still)) {
 			t.Errorf("got %q, want %q", again, keys)
 		}
-		if r, _, err := s.password("vm"); err == nil && (r.Hash.log > 16 || r.Hash.r > 8 || r.Hash.p > 2) {
+		if r, _, err := s.password("vm"); err == nil && r.Hash != nil && (r.Hash.log > 16 || r.Hash.r > 8 || r.Hash.p > 2) {
 			t.Errorf("it costs too much: %+v", r.Hash)
 		}
 	})

@@ -37,15 +37,17 @@ const (
 // itself would apply on an instance's first boot at most: a password that waits at
 // the password server, and SSH keys that are others than at the last boot.
 //
-// Nothing is lost whenever the power fails: the password server forgets a
-// password only when it has been applied and recorded, and what is not on record
-// is handed over again.
+// Nothing is lost, and nothing is repeated over what a user has changed since,
+// whenever the power fails or the process is killed: what is handed over is on record
+// before, as such, and again when it has been applied. The password server forgets a
+// password only after that.
 type handover struct {
 	*Daemon
-	view   lease.View // of the networks
-	silent bool       // the virtual router is
-	again  bool       // cloud-init runs its stages once more, for this
-	fqdn   string     // for cloud-init's configuration, if it needs one there
+	view    lease.View // of the networks
+	silent  bool       // the virtual router is
+	again   bool       // cloud-init runs its stages once more, for this
+	resumed bool       // an earlier process, which was killed, has handed over
+	fqdn    string     // for cloud-init's configuration, if it needs one there
 
 	instance string
 	files    cloudinit.Files
@@ -176,12 +178,12 @@ func (h *handover) finish(ctx context.Context, current func() lease.View) {
 	if ctx.Err() != nil {
 		return
 	}
-	if h.text != (cloudinit.Handover{}) {
+	if h.text != (cloudinit.Handover{}) || h.resumed {
 		if err := cloudinit.TakeBackSecrets(filepath.Join(h.Root, RunDir)); err != nil {
 			h.Log.Warn(err)
 		}
 	}
-	if h.password.Text != "" {
+	if h.password.Server.IsValid() {
 		h.acknowledge(ctx, current)
 	}
 }

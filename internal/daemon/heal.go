@@ -18,6 +18,8 @@ const stagesUnit = "nm-cloud-seed-stages.service"
 // is then set up as if it booted. On any other, which has at most lost touch, the
 // data is for the next boot: cloud-init does not expect that it changes under it.
 //
+// It may be killed at any moment: systemd starts it again, and it goes on.
+//
 // It returns nil when that is done, when nothing had to be, and when the context
 // ends, which leaves no connection of its own but for one that was kept.
 func (d *Daemon) Heal(ctx context.Context) error {
@@ -44,7 +46,7 @@ func (d *Daemon) Heal(ctx context.Context) error {
 			s.Steps = s.Steps[:before] // of a wait that somebody has ended
 		}
 		s.step(waiting)
-		s.Kept, s.Healing = nil, &Healing{Text: "waiting for the virtual router", Process: thisProcess()}
+		s.Kept, s.Healing = nil, &Healing{Text: "waiting for the virtual router", Process: thisProcess(), Kept: slices.Clone(kept)}
 	})
 	defer d.tell(func(s *State) { s.Healing, s.Temporary, s.Devices = nil, nil, nil })
 
@@ -56,28 +58,28 @@ func (d *Daemon) Heal(ctx context.Context) error {
 		d.tell(func(s *State) { s.Kept, s.Devices = kept, nil })
 		return nil
 	}
-	from := fromVR(inst)
+	from, before := fromVR(inst), d.startedStages(inst.ID)
 	name := d.nameFor(inst)
-	if err := d.seed(inst, name); err != nil {
-		return err
+	if before == nil { // else cloud-init may be reading the seed
+		if err := d.seed(inst, name); err != nil {
+			return err
+		}
 	}
 	d.forgetAllBut(inst.ID)
 	d.keep(from)
-	if s := d.state; s.Phase == Ready && s.Instance.Source == VirtualRouter && s.Instance.ID == inst.ID {
+	if s := d.state; before == nil && s.Phase == Ready && s.Instance.Source == VirtualRouter && s.Instance.ID == inst.ID {
 		d.tell(func(s *State) { s.Instance = from.inState() }) // only the cached data was missing
-	} else if why := d.setUp(); why != nil {
+	} else if why := d.setUp(); why != nil && before == nil {
 		d.forNextBoot(from, why)
 	} else {
 		d.tell(func(s *State) { s.Healing.Stages = true }) // what it made of no data is no outcome
-		d.seeded(from)
-		if err = d.runStages(ctx, networks, from, name.FQDN); err != nil && ctx.Err() == nil {
+		if err = d.runStages(ctx, networks, from, name.FQDN, before); err != nil && ctx.Err() == nil {
 			d.tell(func(s *State) { s.Phase, s.Text, s.Error = Failed, err.Error(), err.Error() })
 		}
 	}
 	if ctx.Err() != nil {
 		return nil
 	}
-	d.satisfied()
 	if s := d.concluded(); s.Phase == Ready {
 		if err := d.removeIssue(); err != nil {
 			d.Log.Warn(err)
@@ -90,6 +92,7 @@ func (d *Daemon) Heal(ctx context.Context) error {
 	if held := networks.Hold(ctx, func() bool { return true }); len(held) > 0 && ctx.Err() == nil {
 		d.leave(ctx, networks, held)
 	}
+	d.satisfied() // last: until then, systemd starts a heal again that was killed
 	return err
 }
 
@@ -121,16 +124,4 @@ func (d *Daemon) forNextBoot(from *source, why error) {
 			s.Password = "asked for at the next boot"
 		}
 	})
-}
-
-// runStages has cloud-init run its stages again, as in an instance's first boot.
-func (d *Daemon) runStages(ctx context.Context, networks *Networks, from *source, fqdn string) error {
-	hand := &handover{Daemon: d, view: networks.current(), again: true, fqdn: fqdn}
-	hand.over(ctx, from.Instance)
-	d.tell(func(s *State) { s.Healing.Text = "cloud-init runs its stages again" })
-	if err := d.StartUnit(ctx, stagesUnit); err != nil {
-		return fmt.Errorf("cannot run cloud-init's stages again, the next boot does it: %w", err)
-	}
-	hand.finish(ctx, networks.current)
-	return nil
 }

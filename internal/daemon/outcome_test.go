@@ -235,7 +235,7 @@ func TestConcludeWithoutSeed(t *testing.T) {
 // become good.
 func TestOutcomeIsNotWrittenToTheState(t *testing.T) {
 	root := afterRun(t, deadBoot, func(s *State) { s.Kept = []string{"eth0"} })
-	if err := KeptForGood(root, []string{"eth0"}); err != nil {
+	if _, err := Keep(root, func() ([]string, error) { return []string{"eth0"}, nil }); err != nil {
 		t.Fatal(err)
 	}
 	if got := contentOf(root, StatePath); strings.Contains(got, "outcome") || !strings.Contains(got, `"ready"`) || strings.Contains(got, "but cloud-init") {

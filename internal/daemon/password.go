@@ -1,9 +1,11 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/datasource/cloudstack"
@@ -55,33 +57,63 @@ func (h *handover) askPassword(ctx context.Context) {
 		h.sayPassword(h.Log.Warn, "%v", err)
 		return
 	}
-	applied, err := h.store.Applied(h.instance, password.Text)
-	if err != nil {
-		h.Log.WithError(err).Warn("cannot tell whether the password has been applied already")
-	}
-	before, err := h.store.HasPassword(h.instance)
-	if err != nil {
-		before = true // and has been said
-	}
-	switch theirs := h.config.Passwords(); {
-	case applied:
+	h.decidePassword(password)
+}
+
+// decidePassword decides what becomes of a password that is served. It is on record as
+// handed over before cloud-init can see it: after a kill or a power cut at any moment,
+// the next boot finds out whether it was applied.
+func (h *handover) decidePassword(password cloudstack.Password) {
+	user := h.config.DefaultUser()
+	shadow, shadowErr := credentials.ReadShadow(h.Root, filepath.Join(h.Root, RunDir))
+	decision, first, err := h.store.Decision(h.instance, password.Text, user, shadow)
+	theirs := h.config.Passwords()
+	switch {
+	case decision == credentials.AppliedBefore:
 		h.password = password
 		h.sayPassword(h.Log.Info, "%s serves the last one again: not applied over what may have been set since", password.Server)
-	case theirs != "":
-		h.sayPassword(h.Log.Warn, "one waits at %s and stays there, since another is set in %s", password.Server, theirs)
-	default:
-		hash, err := credentials.Crypt(password.Text)
-		if err != nil {
-			h.sayPassword(h.Log.Warn, "%v", err)
+		return
+	case decision == credentials.AppliedUnnoted:
+		if err := h.store.RecordApplied(h.instance); err != nil {
+			h.sayPassword(h.Log.Warn, "applied at an earlier boot, and %s is not told: %v", password.Server, err)
 			return
 		}
-		h.password, h.isNew = password, true
-		h.text.PasswordHash = hash
-		// Only once, as sshd's configuration may have been changed since.
-		h.text.AllowPasswordAuth = !before && h.config.PasswordAuth() == ""
-		h.sayPassword(h.Log.Info, "handed to cloud-init, from %s", password.Server)
+		h.password = password
+		h.sayPassword(h.Log.Info, "%s serves the last one again: it was applied at an earlier boot, which was cut short", password.Server)
+		return
+	case theirs != "":
+		h.sayPassword(h.Log.Warn, "one waits at %s and stays there, since another is set in %s", password.Server, theirs)
+		return
+	case err != nil:
+		err = errors.Join(err, h.store.RecordUnknown(h.instance, password.Text))
+		fallthrough
+	case decision == credentials.LeaveUnknown:
+		if err = cmp.Or(err, shadowErr); err == nil {
+			err = errors.New("the earlier boot could not read /etc/shadow")
+		}
+		h.sayPassword(h.Log.Warn, "one waits at %s and is not applied, since it may have been applied before (%s): %v", password.Server, resetAgain, err)
+		return
+	case decision == credentials.LeaveChanged:
+		h.sayPassword(h.Log.Warn, "one waits at %s and is not applied, since the password of %s was changed after it was handed to cloud-init (%s)", password.Server, user, resetAgain)
+		return
 	}
+	hash, err := credentials.Crypt(password.Text)
+	if err == nil {
+		err = h.store.RecordHandover(h.instance, password.Text, user, hash, shadow)
+	}
+	if err != nil {
+		h.sayPassword(h.Log.Warn, "one waits at %s and is not applied: %v", password.Server, err)
+		return
+	}
+	h.password, h.isNew = password, true
+	h.text.PasswordHash = hash
+	// Only once, as sshd's configuration may have been changed since.
+	h.text.AllowPasswordAuth = first && h.config.PasswordAuth() == ""
+	h.sayPassword(h.Log.Info, "handed to cloud-init, from %s", password.Server)
 }
+
+// resetAgain is what to do about a password that is left where it is.
+const resetAgain = "to have it applied, reset it in CloudStack once more"
 
 // settle makes the password last and records it, when it has been applied. If it
 // has not, the password server keeps it.
@@ -97,8 +129,12 @@ func (h *handover) settle(ctx context.Context) {
 		}
 		return
 	}
-	if err := errors.Join(h.sync(), h.store.RecordPassword(h.instance, h.password.Text)); err != nil {
-		h.Log.WithError(err).Warn("if the password is served again, it is applied again")
+	if err = h.sync(); err == nil {
+		err = h.store.RecordApplied(h.instance)
+	}
+	if err != nil { // the next boot finds out
+		h.password = cloudstack.Password{}
+		h.sayPassword(h.Log.Warn, "applied, which cannot be recorded: the next boot tells the password server: %v", err)
 	}
 }
 

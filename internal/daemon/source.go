@@ -11,6 +11,7 @@ import (
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/datasource"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/atomicfile"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/cloudinit"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/credentials"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/lastboot"
 )
@@ -108,7 +109,8 @@ func (d *Daemon) forgetOther() bool {
 // stays, also where a NIC or a hypervisor was replaced.
 func (d *Daemon) forgetAllBut(instance string) {
 	dir := filepath.Join(d.Root, stateDir)
-	if err := (credentials.Store{Dir: dir}).Forget(instance); err != nil {
+	isNew := !(cloudinit.Files{Root: d.Root}).WasInstance(instance)
+	if err := (credentials.Store{Dir: dir}).Forget(instance, isNew); err != nil {
 		d.Log.Warn(err)
 	}
 	last, err := lastboot.Load(dir) // of whatever machine

@@ -20,6 +20,10 @@ func (h *handover) compareKeys(text string, applied bool, mentions func(credenti
 		h.Log.WithError(err).Warn("it is not known which SSH keys were applied last")
 	}
 	if !known && !applied { // the first boot of this instance: cloud-init does it all
+		// Without a record, a key that CloudStack replaces after a kill would never go.
+		if err := h.store.RecordFirstKeys(h.instance, append(unsure, now.Without(unsure)...)); err != nil {
+			h.Log.Warn(err)
+		}
 		h.keys = now
 		return nil
 	}
@@ -28,7 +32,7 @@ func (h *handover) compareKeys(text string, applied bool, mentions func(credenti
 	added, gone := now.Without(before), append(slices.Clone(before), unsure.Without(before)...).Without(now)
 	switch {
 	case len(now) == 0: // a virtual router that was rebuilt may have none for a while
-	case !known && hostKeys != "": // not worth new host keys
+	case !known && hostKeys != "" && len(gone) == 0: // not worth new host keys
 		h.keys = now
 		h.Log.Info("SSH keys: taken for applied, as cloud-init would change the host keys with them (" + hostKeys + ")")
 	case !known || len(added)+len(gone) > 0:

@@ -2,13 +2,11 @@ package daemon
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/atomicfile"
@@ -56,6 +54,7 @@ type State struct {
 	Error     string     `json:"error,omitempty"`                 // why it failed, or why it went on with the data of the last boot
 	Healing   *Healing   `json:"healing,omitempty"`
 	Refresh   *Refresh   `json:"refresh,omitempty"` // the last one since the boot
+	Keeping   *Keeping   `json:"keeping,omitempty"` // it is not known then whether those of Kept are permanent
 	Ended     *time.Time `json:"ended,omitempty"`   // the process has gone
 
 	StartedMonotonic int64 `json:"started-monotonic-us,omitempty"` // Started in microseconds of CLOCK_MONOTONIC
@@ -67,9 +66,15 @@ type State struct {
 
 // Healing is what goes on after a boot that had no data from the virtual router.
 type Healing struct {
-	Text    string  `json:"text"`
+	Text    string   `json:"text"`
+	Process process  `json:"process"`
+	Stages  bool     `json:"stages,omitempty"`           // cloud-init's stages run again
+	Kept    []string `json:"kept-connections,omitempty"` // that were State.Kept before, and are so again if it is killed
+}
+
+// Keeping is a nm-cloud-seed keep that is at work, or was killed.
+type Keeping struct {
 	Process process `json:"process"`
-	Stages  bool    `json:"stages,omitempty"` // cloud-init's stages run again
 }
 
 // Refresh is how the virtual router was asked again, after the boot.
@@ -148,7 +153,7 @@ func readState(root string) (State, error) {
 		}
 	}
 	if s.Healing != nil && s.Healing.Process.gone() {
-		s.Healing, s.Temporary, s.Devices = nil, nil, nil
+		s.Kept, s.Healing, s.Temporary, s.Devices = s.Healing.Kept, nil, nil, nil
 	}
 	if r := s.Refresh; r != nil && r.Ended == nil && r.Process.gone() {
 		last := time.Now()
@@ -178,20 +183,6 @@ func (s *State) step(name string) { s.stepAt(name, s.Age()) }
 
 func (s *State) stepAt(name string, age time.Duration) {
 	s.Steps = append(s.Steps, Step{name, float64(age.Microseconds()) / 1000})
-}
-
-// KeptForGood takes it back, in the state below root, that the connections of these
-// devices stay until shutdown only.
-func KeptForGood(root string, devices []string) error {
-	s, err := readState(root)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	s.Kept = slices.DeleteFunc(s.Kept, func(device string) bool { return slices.Contains(devices, device) })
-	return s.write(root)
 }
 
 func (s State) write(root string) error {

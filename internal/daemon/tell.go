@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -78,6 +79,9 @@ func (d *Daemon) progress(p Progress) {
 		switch {
 		case s.Healing != nil:
 			text = &s.Healing.Text
+			s.Healing.Kept = slices.DeleteFunc(s.Healing.Kept, func(device string) bool {
+				return slices.ContainsFunc(p.View.Leases, func(l lease.Lease) bool { return l.Device == device && !l.Temporary })
+			})
 		case s.Phase.end():
 			return
 		default:

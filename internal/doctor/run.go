@@ -100,7 +100,10 @@ func (m *machine) aftermath() (items []string) {
 	if devices := strings.Join(m.state.Temporary, ", "); devices != "" {
 		add("temporary connection", "one of ours holds "+devices)
 	}
-	if devices := strings.Join(m.state.Kept, ", "); devices != "" {
+	switch devices := strings.Join(m.state.Kept, ", "); {
+	case devices != "" && m.state.Keeping != nil:
+		add("temporary connection", "'nm-cloud-seed keep' has not ended, run it again: one of ours stays on "+devices+" until shutdown, or is permanent already")
+	case devices != "":
 		add("temporary connection", "one of ours stays on "+devices+" until shutdown, 'nm-cloud-seed keep' makes it permanent")
 	}
 	if m.state.Instance != nil {

@@ -301,6 +301,50 @@ func credentialVariants() []scenario {
 	}
 }
 
+// killsAtReady kills the service between READY and the record, in these boots: before
+// cloud-init's network stage, which waits for that, too.
+func killsAtReady(boots ...int) map[string]string {
+	files := map[string]string{
+		"/etc/systemd/system/nm-cloud-seed.service.d/kill.conf": "[Service]\nExecStartPost=+/bin/sh " + guestReport + "/kill\n",
+		guestReport + "/kill": "n=1\nwhile [ -e " + guestReport + "/$n/complete ]; do n=$((n + 1)); done\n" +
+			"[ ! -e " + guestReport + "/kill-$n ] || kill -KILL \"$MAINPID\"\n",
+	}
+	for _, n := range boots {
+		files[fmt.Sprintf("%s/kill-%d", guestReport, n)] = ""
+	}
+	return files
+}
+
+// wasKilled: the service was, by a signal.
+var wasKilled = check{"killed", func(r *report) error {
+	if u := r.units["nm-cloud-seed.service"]; u["Result"] != "signal" {
+		return fmt.Errorf("the service's result is %q, want signal", u["Result"])
+	}
+	return nil
+}}
+
+// killedCredentials are boots in which the service is killed when it has handed over a
+// password, and those that follow.
+func killedCredentials(suite string) scenario {
+	files := visitors("", "", changePassword)
+	maps.Copy(files, killsAtReady(1, 3))
+	both := plus(seeded, undisturbed, takenAway, sameHost)
+	return scenario{
+		name: suite + "/killed-handover", about: "the service is killed between READY and the record: no password is lost, or set over the user's",
+		suite: suite, files: files,
+		boots: []boot{
+			{what: "first boot, killed", vm: serves("first", "old"), checks: []check{wasKilled,
+				getsIn(keys(asDebian, nobody, nobody), "first", "in"), passwordRequests(true, 0)}},
+			{what: "password recognised", vm: serves("first", "old"), checks: append(slices.Clone(both), removal(true),
+				getsIn(keys(asDebian, nobody, nobody), "first", "in"), passwordRequests(true, 1))},
+			{what: "reset, killed", vm: serves("second", "old"), checks: []check{wasKilled, sameHost,
+				getsIn(keys(asDebian, nobody, nobody), "second", "in"), passwordRequests(true, 0)}},
+			{what: "changed by the user", vm: serves("second", "old"), checks: append(slices.Clone(both), removal(false),
+				getsIn(keys(asDebian, nobody, nobody), "mine", "in"), passwordRequests(true, 0))},
+		},
+	}
+}
+
 // expired: whether alice has to change her password at once. chpasswd's own
 // default is that she has.
 func expired(want bool) check {

@@ -97,6 +97,9 @@ func scenarios() []scenario {
 	for _, suite := range suites {
 		all = append(all, beforeRelease(suite == "trixie", asOthers, credentials(suite))...)
 	}
+	for _, suite := range suites {
+		all = append(all, beforeRelease(suite != "bookworm", asOthers, killedCredentials(suite))...)
+	}
 	all = append(all, credentialVariants()...)
 	all = append(all, powerCuts()...)
 	all = append(all, identities()...)

@@ -42,6 +42,12 @@ import (
 const serviceEnv = "LAB_TEST_SERVICE"
 
 func TestMain(m *testing.M) {
+	if name, set := os.LookupEnv(commandEnv); set {
+		if err := runCommand(name); err != nil {
+			logrus.Fatal(err)
+		}
+		return
+	}
 	service, set := os.LookupEnv(serviceEnv)
 	if !set {
 		os.Exit(m.Run())

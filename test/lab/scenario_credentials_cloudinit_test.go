@@ -68,6 +68,8 @@ func (s *scenario) guest(image string) *guest {
 	s.must(os.MkdirAll(filepath.Dir(dropInLink), 0o755))
 	s.must(os.WriteFile("/etc/cloud/cloud.cfg", []byte(image), 0o644))
 	s.must(os.Symlink(dropInFile, dropInLink))
+	s.must(os.Remove("/etc/shadow")) // a link, to the host's
+	s.must(os.WriteFile("/etc/shadow", []byte(noUsers), 0o640))
 	var cfg struct {
 		Init   []string `yaml:"cloud_init_modules"`
 		Config []string `yaml:"cloud_config_modules"`
@@ -246,10 +248,13 @@ func (c *cloudInit) apply(module, dropIn string) {
 		users := read("/etc/passwd") // by a link, the host's
 		c.must(os.Remove("/etc/passwd"))
 		c.must(os.WriteFile("/etc/passwd", []byte(users+"debian:x:1000:1000::/home/debian:/bin/sh\n"), 0o644))
+		c.sets("!")
 	case module == "set_passwords" && strings.Contains(c.merged, "password"):
-		c.hash = "" // not ours
+		c.sets("$6$theirs$theirs") // not ours
+		c.hash = ""
 	case module == "set_passwords" && cfg.Password != "":
 		c.hash = cfg.Password
+		c.sets(c.hash)
 		if cfg.Chpasswd.Expire == nil || *cfg.Chpasswd.Expire {
 			c.Error("the password has to be changed at the first login")
 		}
@@ -259,6 +264,14 @@ func (c *cloudInit) apply(module, dropIn string) {
 		}
 		c.hostKeys = true
 	}
+}
+
+// noUsers is a shadow file in which nobody has a password.
+const noUsers = "root:*:1::::::\n"
+
+// sets is what a program does that changes the default user's password.
+func (g *guest) sets(field string) {
+	g.must(os.WriteFile("/etc/shadow", []byte(noUsers+"debian:"+field+":1::::::\n"), 0o640))
 }
 
 // write writes status.json, during a stage or between two.

@@ -5,6 +5,7 @@ package lab_test
 import (
 	"fmt"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 
@@ -217,7 +218,11 @@ func TestCredentialsNotAppliedAreHandedOverAgain(t *testing.T) {
 				vr := g.vr(0)
 				g.serves(vr, 0, password(first))
 				for _, b := range []boot{{fails: "set_passwords"}, {cut: "set_passwords"}, {cut: atReady}} {
+					shadow := read("/etc/shadow")
 					r := g.handed(b)
+					if b.cut == "set_passwords" { // the power fails before that is on disk
+						s.must(os.WriteFile("/etc/shadow", []byte(shadow), 0o640))
+					}
 					g.heard(vr, asked)
 					if b.fails != "" {
 						g.says(r, "not applied, ")
@@ -226,8 +231,8 @@ func TestCredentialsNotAppliedAreHandedOverAgain(t *testing.T) {
 					if b.cut != atReady && !strings.Contains(r.ran, "set_passwords") {
 						s.Errorf("%+v: got the modules %q, want set_passwords too", b, r.ran)
 					}
-					if text := read(records["set_passwords"]); text != "" {
-						s.Errorf("%+v: got %q on record, want nothing", b, text)
+					if text := read(records["set_passwords"]); !strings.HasPrefix(text, `{"instance-id":"`+instance+`","handed-over":`) {
+						s.Errorf("%+v: got %q on record, want it as handed over alone", b, text)
 					}
 				}
 				g.ran(g.gets(first), "set_passwords")
@@ -235,6 +240,54 @@ func TestCredentialsNotAppliedAreHandedOverAgain(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The service ends before it can record that a password was applied, at a first boot and
+// at a reset. It is recognised, and not applied over what the user has chosen since.
+func TestCredentialsAppliedBeforeCutAreNotAppliedAgain(t *testing.T) {
+	for name, image := range images {
+		t.Run(name, func(t *testing.T) {
+			start(t, connected, func(s *scenario) {
+				g := s.guest(image)
+				vr := g.vr(0)
+				for i, text := range []string{first, second} {
+					g.serves(vr, 0, password(text))
+					g.handed(boot{cut: "set_passwords"})
+					r := g.handedNone()
+					g.says(r, "served again, and applied at an earlier boot; 10.1.1.1 has been told")
+					g.heard(vr, askedAndTold)
+					g.lets(text)
+
+					text += "!"
+					g.serves(vr, 0, password(text))
+					g.handed(boot{cut: "set_passwords"})
+					mine := fmt.Sprintf("$y$j9T$mine$%d", i)
+					g.sets(mine)
+					for range 2 {
+						r := g.handedNone()
+						g.says(r, "one waits at 10.1.1.1 and is not applied, since the password of debian was changed after it was handed to cloud-init")
+						g.heard(vr, asked)
+					}
+					if !strings.Contains(read("/etc/shadow"), mine) {
+						s.Errorf("got the shadow file %q, want the user's choice in it", read("/etc/shadow"))
+					}
+				}
+				g.serves(vr, 0, password(first+second)) // another reset
+				g.gets(first + second)
+				g.heard(vr, askedAndTold)
+			})
+		})
+	}
+}
+
+// handedNone boots and expects that cloud-init is handed no password.
+func (g *guest) handedNone() *booted {
+	g.Helper()
+	r := g.boot(boot{})
+	if strings.Contains(r.dropIn, "password") {
+		g.Errorf("got %q handed over, want no password", r.dropIn)
+	}
+	return r
 }
 
 // A password that is on record is not applied again, whatever has become of the

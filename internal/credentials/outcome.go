@@ -1,0 +1,110 @@
+package credentials
+
+// Decision is what to do with a password that is served.
+type Decision int
+
+// The decisions. The zero one changes nothing in the VM.
+const (
+	LeaveUnknown   Decision = iota // it may have been applied, and there is no telling
+	LeaveChanged                   // it was handed over, and the user has another password now
+	HandOver                       // it has not been applied, and no other was set since it was handed over
+	AppliedBefore                  // on record as applied
+	AppliedUnnoted                 // applied, which is not on record yet
+)
+
+// Decision decides about a password that is served, for a user. Whatever is on record,
+// a password that the user may have set since it was handed over is never overwritten.
+// first reports whether none is known to have been applied. With an error, the
+// decision is LeaveUnknown.
+func (s Store) Decision(instance, password, user string, shadow Shadow) (d Decision, first bool, err error) {
+	r, found, err := s.password(instance)
+	switch {
+	case err != nil:
+		return LeaveUnknown, false, err
+	case !found:
+		return HandOver, true, nil
+	}
+	first = r.Hash == nil && !r.Damaged
+	if r.Given != nil {
+		same, err := r.Given.Hash.matches(instance, password)
+		if err != nil {
+			return LeaveUnknown, first, err
+		}
+		if same {
+			return r.Given.decide(user, shadow), first, nil
+		}
+	}
+	if r.Hash != nil {
+		same, err := r.Hash.matches(instance, password)
+		if err != nil {
+			return LeaveUnknown, first, err
+		}
+		if same {
+			return AppliedBefore, first, nil
+		}
+	}
+	return HandOver, first, nil
+}
+
+// decide is about the password that was handed over, and is served again.
+func (g *handedOver) decide(user string, shadow Shadow) Decision {
+	switch now := shadow.Of(g.User); {
+	case now == "":
+		return LeaveUnknown
+	case now == g.After:
+		return AppliedUnnoted
+	case g.Before == "":
+		return LeaveUnknown
+	case now == g.Before && user == g.User:
+		return HandOver
+	}
+	return LeaveChanged
+}
+
+// RecordHandover remembers a password that is about to be handed to cloud-init, for a
+// user. crypt is what cloud-init gets. What was applied last stays on record, and so
+// does the password that was handed over before this one, if it was applied.
+func (s Store) RecordHandover(instance, password, user, crypt string, shadow Shadow) error {
+	r, found, err := s.password(instance)
+	if err != nil {
+		return err
+	}
+	if !found {
+		r = passwordRecord{Instance: instance}
+	}
+	r.settle(shadow)
+	hash, err := newHash(instance, password)
+	if err != nil {
+		return err
+	}
+	r.Given = &handedOver{Hash: *hash, User: user, Before: shadow.Of(user), After: FingerprintOf(crypt)}
+	return s.write(r)
+}
+
+// RecordUnknown remembers a password of which there is no telling whether it was
+// applied, in the place of a record that is damaged. Another one is a new one then.
+func (s Store) RecordUnknown(instance, password string) error {
+	hash, err := newHash(instance, password)
+	if err != nil {
+		return err
+	}
+	return s.write(passwordRecord{Instance: instance, Given: &handedOver{Hash: *hash}, Damaged: true})
+}
+
+// RecordApplied remembers that the password that was handed over has been applied. It
+// is no error if none was.
+func (s Store) RecordApplied(instance string) error {
+	r, found, err := s.password(instance)
+	if !found || r.Given == nil {
+		return err
+	}
+	r.Hash, r.Given, r.Damaged = &r.Given.Hash, nil, false
+	return s.write(r)
+}
+
+// settle finds out that what was handed over has been applied, if it can.
+func (r *passwordRecord) settle(shadow Shadow) {
+	if g := r.Given; g != nil && g.After != "" && shadow.Of(g.User) == g.After {
+		r.Hash, r.Given = &g.Hash, nil
+	}
+}
