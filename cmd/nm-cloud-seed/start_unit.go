@@ -7,7 +7,6 @@ import (
 	"time"
 
 	systemd "github.com/coreos/go-systemd/v22/dbus"
-	"github.com/godbus/dbus/v5"
 )
 
 // The pace at which a unit is looked at that is starting, and how often that may
@@ -59,14 +58,16 @@ func startUnit(ctx context.Context, name string) error {
 }
 
 // resetFailed makes units that have failed inactive, as `systemctl reset-failed` does.
-// A unit that is not loaded has not failed.
+// They need not exist.
 func resetFailed(ctx context.Context, names ...string) error {
 	return withSystemd(ctx, func(conn *systemd.Conn) (errs error) {
 		for _, name := range names {
-			err := conn.ResetFailedUnitContext(ctx, name)
-			var said dbus.Error
-			if errors.As(err, &said) && said.Name == "org.freedesktop.systemd1.NoSuchUnit" {
-				continue
+			p, err := conn.GetUnitPropertyContext(ctx, name, "ActiveState")
+			if err == nil {
+				if state, _ := p.Value.Value().(string); state != "failed" {
+					continue
+				}
+				err = conn.ResetFailedUnitContext(ctx, name)
 			}
 			if err != nil {
 				errs = errors.Join(errs, fmt.Errorf("cannot reset the failed state of %s: %w", name, err))

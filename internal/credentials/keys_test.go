@@ -148,7 +148,7 @@ func FuzzParseKeys(f *testing.F) {
 			if alone, ok := keyOf("restrict " + string(key) + " x"); !ok || alone != key {
 				t.Errorf("%q is none alone", key)
 			}
-			if len(data) > maxRecord/2 {
+			if len(data) > maxFile/2 {
 				t.Errorf("%d bytes do not fit a job", len(data))
 			}
 		}

@@ -183,7 +183,7 @@ func TestReadShadow(t *testing.T) {
 		t.Error("got no error where there is no such file, want one")
 	}
 	hostile(t, path, unknown)
-	write0(t, path, strings.Repeat("x", maxShadow+1))
+	write0(t, path, strings.Repeat("x", maxFile+1))
 	unknown(t)
 
 	write0(t, path, "debian:secret:1\n")

@@ -15,9 +15,8 @@ import (
 const AuthorizedKeys = sshDir + "/" + authorizedKeys
 
 const (
-	sshDir            = ".ssh"
-	authorizedKeys    = "authorized_keys"
-	maxAuthorizedKeys = 1 << 20
+	sshDir         = ".ssh"
+	authorizedKeys = "authorized_keys"
 )
 
 // ErrNotApplied is that the keys whose presence allows removing others are not
@@ -42,7 +41,7 @@ func Remove(home string, remove, present Keys) (removed Keys, err error) {
 	}
 	defer func() { _ = unix.Close(dir) }()
 	f := file{dir: dir, name: authorizedKeys}
-	f.text, f.stat, err = readRegular(dir, f.name, maxAuthorizedKeys)
+	f.text, f.stat, err = readRegular(dir, f.name)
 	if errors.Is(err, unix.ENOENT) {
 		return nil, fmt.Errorf("%s: %w", path, ErrNotApplied)
 	}

@@ -184,7 +184,7 @@ func TestRemoveRefusesChangedFile(t *testing.T) {
 	must(t, err)
 	defer syscall.Close(dir)
 	f := file{dir: dir, name: "authorized_keys"}
-	_, f.stat, err = readRegular(dir, f.name, maxAuthorizedKeys)
+	_, f.stat, err = readRegular(dir, f.name)
 	must(t, err)
 	write0(t, path, before+string(otherKey)+"\n")
 	if err := f.replace([]byte(after)); !errors.Is(err, errChanged) {

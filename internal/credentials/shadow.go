@@ -19,7 +19,6 @@ import (
 
 const (
 	shadowFile = "etc/shadow"
-	maxShadow  = 1 << 20 // bytes
 
 	// noteFile is relative to our runtime directory. Its directory is private.
 	noteFile = "private/shadow.json"
@@ -127,7 +126,7 @@ func NoteShadow(root, runDir string) error {
 }
 
 func readShadow(root string) (Shadow, error) {
-	data, _, err := readRegular(unix.AT_FDCWD, filepath.Join(root, "/", shadowFile), maxShadow)
+	data, _, err := readRegular(unix.AT_FDCWD, filepath.Join(root, "/", shadowFile))
 	if err != nil {
 		return Shadow{}, fmt.Errorf("cannot read /etc/shadow: %w", err)
 	}

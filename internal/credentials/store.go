@@ -33,13 +33,11 @@ type Store struct {
 const (
 	passwordFile = "password.json"
 	keysFile     = "ssh-keys.json"
-
-	maxRecord = 1 << 20 // two sets of keys, in JSON at its worst
 )
 
 // read reads a JSON file into value. That it does not exist is no error.
 func read(path string, value any) (found bool, err error) {
-	data, _, err := readRegular(unix.AT_FDCWD, path, maxRecord)
+	data, _, err := readRegular(unix.AT_FDCWD, path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}

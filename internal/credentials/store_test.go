@@ -120,7 +120,7 @@ func TestForget(t *testing.T) {
 		{"truncated", damage(`{"instance-id": "vm", "ke`), nil, nil},
 		{"wrong type", damage(`{"instance-id": ["vm"]}`), nil, nil},
 		{"nobody's", damage(`{}`), nil, nil},
-		{"too long", damage(`{"instance-id": "vm"}` + strings.Repeat(" ", maxRecord)), nil, nil},
+		{"too long", damage(`{"instance-id": "vm"}` + strings.Repeat(" ", maxFile)), nil, nil},
 		{"another case", damage(`{"instance-id": "VM"}`), nil, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -121,7 +121,7 @@ func start(args []string, as *syscall.Credential) (in, out *os.File, err error) 
 // RunTask is the process of [Task.RunAs].
 func RunTask(stdin io.Reader, stdout io.Writer) error {
 	var t Task
-	if json.NewDecoder(io.LimitReader(stdin, 2*maxRecord)).Decode(&t) != nil {
+	if json.NewDecoder(io.LimitReader(stdin, 2*maxFile)).Decode(&t) != nil {
 		return errors.New("cannot read what to remove: standard input is not what our service gives")
 	}
 	removed, err := Remove(t.Home, t.Remove, t.Present)

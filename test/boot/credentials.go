@@ -138,7 +138,7 @@ func passwordRequests(asked bool, told int) check {
 		}
 		// The answer to an emulated machine may take longer than that one waits: it
 		// repeats the request.
-		if n := count("saved_password"); n != told && !(r.outcome.Virtual && n > told && told > 0) {
+		if n := count("saved_password"); n < told || n > told && (!r.outcome.Virtual || told == 0) {
 			return fmt.Errorf("it was told %d times that the password has been applied, want %d", n, told)
 		}
 		return nil
