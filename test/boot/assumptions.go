@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -21,11 +22,7 @@ type assumption struct {
 
 // isBrokenBy reports whether a scenario with the package breaks the assumption. Without
 // it, a boot shows only that the package is needed.
-func (a assumption) isBrokenBy(s scenario) bool {
-	return a.broken(s) && (!s.bare || a.what == installed)
-}
-
-const installed = "package"
+func (a assumption) isBrokenBy(s scenario) bool { return a.broken(s) && !s.bare }
 
 func assumptions() []assumption {
 	return []assumption{
@@ -39,7 +36,7 @@ func assumptions() []assumption {
 		{"order of the boot", "cloud-init's units as Debian ships them, `ordering=late`", func(s scenario) bool {
 			return strings.Contains(s.setup, "$STAGE") || strings.Contains(s.files[ourConfig], "ordering=")
 		}},
-		{installed, "installed before the first boot", func(s scenario) bool { return s.bare }},
+		{"package", "installed before the first boot", func(s scenario) bool { return s.later }},
 		{"machine-id at the first boot", "empty", func(s scenario) bool { return s.files["/etc/machine-id"] != "" }},
 		{"NICs", "one, `eth0`", func(s scenario) bool { return len(s.nics) > 1 }},
 		{"name of the NIC", "`eth0`", func(s scenario) bool { return s.virtual != nil }},
@@ -67,7 +64,7 @@ func assumptions() []assumption {
 			return s.files["/etc/cloud/cloud.cfg.d/97-no-network.cfg"] != "" || slices.Contains(s.packages, "netplan.io")
 		}},
 		{"who manages the NIC", "NetworkManager", func(s scenario) bool {
-			return s.files["/etc/NetworkManager/conf.d/unmanaged.conf"] != ""
+			return strings.Contains(strings.Join(slices.Collect(maps.Values(s.files)), ""), "unmanaged-devices") || s.files["/etc/NetworkManager/conf.d/unmanaged.conf"] != "" || slices.Contains(s.packages, "ifupdown")
 		}},
 		{"resolver", "`/etc/resolv.conf`, written by NetworkManager", func(s scenario) bool {
 			return slices.Contains(s.packages, "systemd-resolved")

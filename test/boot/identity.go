@@ -114,13 +114,14 @@ func heals(suite string) scenario {
 	files := also(impatient, healing, "")
 	maps.Copy(files, who())
 	maps.Copy(files, onlyListed) // without a seed, cloud-init's units fail
+	maps.Copy(files, healsKilled)
 	in := getsIn(keys(asDebian, nobody, nobody), "first", "in")
-	whenHealed := plus(healed, running, stages(true), usualProfile, takenAway, in, passwordRequests(true, 1))
+	whenHealed := plus(healed, running, stages(true), usualProfile, takenAway, in, passwordRequests(true, 1), healWasKilled)
 	if suite != "bookworm" { // whose ds-identify adds DataSourceNone to the list: no unit fails
 		whenHealed = append(whenHealed, unitsFailedBefore)
 	}
 	return scenario{
-		name: suite + "/heal", about: "a first boot without a virtual router, which comes back; only CloudStack is listed, and the VM ends healthy",
+		name: suite + "/heal", about: "a first boot without a virtual router, which comes back; only CloudStack is listed, healing is killed once, and the VM ends healthy",
 		suite: suite, files: files, userData: userData,
 		boots: []boot{
 			{what: "virtual router down", vm: serves("first", "old"), outage: &outage{end: backAgain},

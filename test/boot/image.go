@@ -100,15 +100,20 @@ func (i *image) fill(ctx context.Context, s scenario, pkg []byte) error {
 	if s.bare {
 		return nil
 	}
-	const deb = "/var/tmp/nm-cloud-seed.deb"
-	if err := os.WriteFile(i.path(deb), pkg, 0o644); err != nil {
+	if err := os.WriteFile(i.path(packageFile), pkg, 0o644); err != nil {
 		return fmt.Errorf("cannot install the package: %w", err)
 	}
-	if err := i.run(ctx, "dpkg", "--install", deb); err != nil {
+	if s.later {
+		return nil
+	}
+	if err := i.run(ctx, "dpkg", "--install", packageFile); err != nil {
 		return fmt.Errorf("cannot install the package: %w", err)
 	}
-	return os.Remove(i.path(deb))
+	return os.Remove(i.path(packageFile))
 }
+
+// packageFile is the package under test in an image, until it is installed.
+const packageFile = "/var/tmp/nm-cloud-seed.deb"
 
 // shortIdle ends the D-Bus API's process 10 s after the last call, not 30 s: every
 // boot that has called it waits for that.

@@ -16,7 +16,10 @@ var down = []vrtest.Fault{{Hang: true}, {Port: vrtest.PasswordPort, Hang: true}}
 // breakDown begins the outage of a boot, which ends at its moment. When the boot
 // has ended, over ends it in any case; an error is a moment that did not come.
 func (w *world) breakDown(ctx context.Context, dir string, o outage) (over func() error, err error) {
-	w.vr.SetFaults(down...)
+	if o.faults == nil {
+		o.faults = down
+	}
+	w.vr.SetFaults(o.faults...)
 	if o.unplugged {
 		if err := w.SetCarrier(w.router, false); err != nil {
 			return nil, err

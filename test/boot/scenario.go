@@ -26,6 +26,7 @@ type scenario struct {
 	suite    string
 	packages []string          // Debian's, besides those of debroot.Image
 	bare     bool              // without the package under test
+	later    bool              // the package is not installed: it lies in packageFile
 	remove   []string          // packages
 	files    map[string]string // by absolute path
 	setup    string            // shell commands for the image, before the package is installed
@@ -60,9 +61,10 @@ type boot struct {
 
 // outage is a virtual router that does not answer.
 type outage struct {
-	network   bool    // its DHCP server does not, either
-	unplugged bool    // the VM's cable to it is not plugged in
-	end       *moment // nil: not in this boot
+	faults    []vrtest.Fault // what it does not answer; nil: anything
+	network   bool           // its DHCP server does not, either
+	unplugged bool           // the VM's cable to it is not plugged in
+	end       *moment        // nil: not in this boot
 }
 
 // moment is when the virtual router has got a request of the password protocol,

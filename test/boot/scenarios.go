@@ -63,9 +63,10 @@ func scenarios() []scenario {
 			boots: []boot{{what: "first boot", checks: worksAlone}},
 		},
 		scenario{
-			name: "sid/own", about: "cloud-init 26.2, which could succeed by itself, leaves the search to the package",
+			name: "sid/own", about: "cloud-init 26.2, which could succeed by itself, leaves the search to the package; dhcpcd, no domain",
 			suite: "sid", files: map[string]string{"/etc/hosts": dataServer, ourConfig: "[main]\nplatform=cloudstack\n"},
-			boots: []boot{{what: "first boot", checks: seeded}},
+			nics:  []lab.NIC{{NoDomain: true}},
+			boots: []boot{{what: "first boot", checks: plus(but(seeded, "FQDN"), noDomain, nameOnly)}},
 		},
 	)
 	for _, suite := range suites {

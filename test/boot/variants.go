@@ -34,10 +34,11 @@ func variants() []scenario {
 			boots: firstAndAgain(isActive("systemd-resolved.service"), resolvedAnswers),
 		},
 		{
-			name: "bookworm/dhclient", about: "NetworkManager with dhclient as its DHCP plugin",
+			name: "bookworm/dhclient", about: "NetworkManager with dhclient as its DHCP plugin; no domain",
 			suite: "bookworm", packages: []string{"isc-dhcp-client"},
 			files: also(inContainer, "/etc/NetworkManager/conf.d/dhclient.conf", "[main]\ndhcp=dhclient\n"),
-			boots: firstAndAgain(saidBy(`NetworkManager.*Using DHCP client 'dhclient'`)),
+			nics:  []lab.NIC{{NoDomain: true}},
+			boots: withoutDomain(saidBy(`NetworkManager.*Using DHCP client 'dhclient'`)),
 		},
 		{
 			// cloud-init wants a text. Its modules get to see that in the first boot, and its
@@ -83,14 +84,15 @@ func variants() []scenario {
 				saidBy("cannot get a lease: NetworkManager does not manage eth0, and no other network service runs it"))}},
 		},
 		{
-			name: "trixie/first-nic", about: "two NICs, the virtual router on the first",
-			suite: "trixie", files: inContainer, nics: []lab.NIC{{}, {NonDefault: true}},
-			boots: firstAndAgain(from("eth0")),
+			name: "trixie/first-nic", about: "two NICs, the virtual router on the first, whose domain option has two domains",
+			suite: "trixie", files: inContainer,
+			nics:  []lab.NIC{{NoDomain: true, DHCPOptions: []string{"option:domain-name,a.example b.example"}}, {NonDefault: true}},
+			boots: withoutDomain(from("eth0")),
 		},
 		{
-			name: "trixie/second-nic", about: "two NICs, the virtual router on the second",
-			suite: "trixie", files: inContainer, nics: []lab.NIC{{NonDefault: true}, {}}, router: 1,
-			boots: firstAndAgain(from("eth1")),
+			name: "trixie/second-nic", about: "two NICs, the virtual router on the second; no domain",
+			suite: "trixie", files: inContainer, nics: []lab.NIC{{NonDefault: true}, {NoDomain: true}}, router: 1,
+			boots: withoutDomain(from("eth1")),
 		},
 	}
 	// Debian 13 is the one whose cloud-init fails there when it is left to itself.
@@ -112,7 +114,7 @@ func variants() []scenario {
 		}
 		all = append(all, s)
 	}
-	all = append(all, rhel("bookworm"), thenKilled(rhel("trixie"), onlyLinks, noDomain), installedLater)
+	all = append(all, rhel("bookworm"), thenKilled(rhel("trixie"), onlyLinks, noDomain), installedLater, configured)
 	for _, suite := range suites {
 		all = append(all, beforeRelease(suite == "bookworm", asOthers, cleaned(suite))...)
 		all = append(all, beforeRelease(suite == "trixie", asOthers, elsewhere(suite))...)
@@ -243,12 +245,15 @@ var foreignGateway = lab.NIC{
 //
 // Its configuration makes the FQDN the host name: the VM gets the name that the
 // virtual router gives, without the network's domain.
+// On Debian 13, the network has none.
 func rhel(suite string) scenario {
+	network := foreignGateway
+	network.NoDomain = suite == "trixie"
 	return scenario{
 		name: suite + "/rhel", about: "cloud-init's units and preference of the FQDN as in the RHEL family, a gateway that is not the virtual router",
 		suite: suite, files: also(inContainer, preferFQDN...),
 		setup: rhelUnits(suite),
-		nics:  []lab.NIC{foreignGateway}, userData: userData,
+		nics:  []lab.NIC{network}, userData: userData,
 		boots: []boot{
 			{what: "first boot", checks: plus(but(seeded, "probes", "FQDN"), onlyLinks, noDomain)},
 			{what: "reboot", checks: plus(but(again, "probes", "FQDN"), onlyLinks, noDomain)},
@@ -256,20 +261,50 @@ func rhel(suite string) scenario {
 	}
 }
 
+// configured is a NIC that something else has configured before NetworkManager starts.
+var configured = scenario{
+	name: "trixie/configured", about: "a unit of the image gives the NIC an address before NetworkManager; no domain",
+	suite: "trixie", nics: []lab.NIC{{NoDomain: true}}, files: also(inContainer,
+		"/etc/cloud/cloud.cfg.d/97-no-network.cfg", "network: {config: disabled}\n",
+		"/etc/systemd/system/address.service", addressUnit, "/etc/systemd/system/sysinit.target.wants/address.service", addressUnit),
+	boots: []boot{{what: "first boot", checks: plus(but(seeded, "FQDN"), noDomain, nameOnly)}},
+}
+
+const addressUnit = `[Unit]
+DefaultDependencies=no
+After=systemd-remount-fs.service
+Before=network-pre.target NetworkManager.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -ec 'ip link set eth0 up; ip addr add 10.1.1.100/24 dev eth0; ip route add default via 10.1.1.1'
+`
+
 // preferFQDN is a file of an image that makes the FQDN the host name.
 var preferFQDN = []string{"/etc/cloud/cloud.cfg.d/96-prefer-fqdn.cfg", "prefer_fqdn_over_hostname: true\n"}
 
 // installedLater is a VM that cloud-init has set up by itself, which it can in the RHEL
 // family's order. There is no domain in its record.
 var installedLater = scenario{
-	name: "bookworm/installed-later", about: "the package comes to a running VM of the RHEL family: its names stay",
-	suite: "bookworm", files: also(inContainer, preferFQDN...),
-	setup: rhelUnits("bookworm"), userData: userData,
+	name: "bookworm/installed-later", about: "the package is installed on a running VM of the RHEL family: the doctor is content, and its names stay",
+	suite: "bookworm", files: also(inContainer, append(preferFQDN, guestReport+"/then-1", install)...),
+	setup: rhelUnits("bookworm"), userData: userData, later: true, doctor: []string{"problem nm-cloud-seed.installed"},
 	boots: []boot{
-		{what: "without us", cmdline: []string{"nm-cloud-seed=off"}, checks: slices.Concat(healthy, but(instanceSeen, "FQDN"), []check{noDomain, inert[0]})},
+		{what: "without the package", checks: slices.Concat(healthy, but(instanceSeen, "FQDN"), []check{noDomain, contentWhenInstalled})},
 		{what: "with the package", checks: plus(but(again, "probes", "FQDN"), noDomain)},
 	},
 }
+
+// install installs the package at the end of the first boot, and asks the doctor.
+const install = "dpkg --install " + packageFile + "\nrm " + packageFile + "\n" +
+	"nm-cloud-seed doctor --json >" + guestReport + "/1/doctor-installed.json\n"
+
+// contentWhenInstalled: the doctor finds nothing wrong after the installation, before
+// the reboot.
+var contentWhenInstalled = check{"doctor after the installation", func(r *report) error {
+	return agrees(r.text("doctor-installed.json"), nil)
+}}
 
 func rhelUnits(suite string) string {
 	const units = "cd /usr/lib/systemd/system; " +

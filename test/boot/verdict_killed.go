@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -16,6 +17,7 @@ import (
 var keptIdentity = slices.Concat(endsWell, instanceSeen, []check{
 	{"probes", probes}, {"cloud-init log", complaints}, phase(daemon.Ready), nothingResident,
 	{"compatibility lease", cleared}, fresh, stages(false), healUnit(true), usualProfile,
+	applied, defaultUser, passwordUsable, firstHostKeys,
 })
 
 // hadFault returns an error unless the fault has happened to the service.
@@ -80,6 +82,16 @@ func keptSeed(f fault) check {
 		return errors.Join(err, r.hadFault(f), f.in("the status", s.Error), f.in("the journal", r.text(journalFile)))
 	}}
 }
+
+var killedHeal = regexp.MustCompile(`nm-cloud-seed-heal\.service: Main process exited, code=killed, status=9/KILL`)
+
+// healWasKilled: healing was killed once, and ended well.
+var healWasKilled = check{"healing was killed", func(r *report) error {
+	if n := len(r.said(killedHeal)); n != 1 {
+		return fmt.Errorf("it was killed %d times, want once", n)
+	}
+	return nil
+}}
 
 // hasPassword: the password of the first boot is still the default user's.
 var hasPassword = check{"password", func(r *report) error { return r.wants("who-gets-in", "first: right, by SSH in") }}

@@ -11,6 +11,8 @@ func TestVerdictsOnKilledRunsFindEachDefect(t *testing.T) {
 		why    = "the run was killed while it was searching"
 		failed = "Id=nm-cloud-seed.service\nActiveState=failed\nResult=signal\n"
 		word   = "nm-cloud-seed: " + why + "\n"
+
+		killedOnce = "[    1.0] systemd[1]: nm-cloud-seed-heal.service: Main process exited, code=killed, status=9/KILL\n"
 	)
 	status := func(phase, source, why string) string {
 		return `{"phase":"` + phase + `","error":"` + why + `","ended":"` + late + `","instance":{"instance-id":"` + instance + `","source":"` + source + `"}}`
@@ -42,6 +44,8 @@ func TestVerdictsOnKilledRunsFindEachDefect(t *testing.T) {
 		}, nowhere...)},
 		"kept the seed": {keptSeed(searching), map[string]string{"status.json": status("ready", vr, why), "units": failed, journalFile: word},
 			[]map[string]string{{"status.json": status("ready", vr, "")}, {"status.json": absent}, {"units": strings.Replace(failed, "signal", "success", 1)}, {journalFile: "x\n"}}},
+		"healing was killed": {healWasKilled, map[string]string{journalFile: killedOnce}, []map[string]string{
+			{journalFile: "x\n"}, {journalFile: killedOnce + strings.Replace(killedOnce, "1.0", "2.0", 1)}}},
 		"password": {hasPassword, map[string]string{"who-gets-in": "first: right, by SSH in\n"},
 			[]map[string]string{{"who-gets-in": "first: wrong, by SSH refused\n"}, {"who-gets-in": absent}}},
 	} {
