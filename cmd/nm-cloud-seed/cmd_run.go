@@ -70,7 +70,7 @@ func serve(cmd *cobra.Command, do func(*daemon.Daemon, context.Context) error) e
 	if err != nil { // a typing error must not make a VM unreachable
 		log.WithError(err).Error("going on with the rest of the configuration")
 	}
-	d := &daemon.Daemon{Log: log, Config: cfg, Notify: notifier(log), StartUnit: startUnit, Abort: func() { os.Exit(exitFailed) }}
+	d := &daemon.Daemon{Log: log, Config: cfg, Notify: notifier(log), StartUnit: startUnit, ResetFailed: resetFailed, Abort: func() { os.Exit(exitFailed) }}
 	err = do(d, cmd.Context())
 	switch {
 	case err == nil:

@@ -72,11 +72,21 @@ func (f Files) Outcome(instance string, ended bool) (Outcome, error) {
 	if err != nil {
 		return Outcome{State: OutcomeRunning, Instance: instance}, err
 	}
-	return judgeSeed(b, data, instance, ended), nil
+	return judgeSeed(b, data, instance, ended, f.needed), nil
+}
+
+// needed reports whether a stage, by its key in status.json, applies any of our data. Where
+// there is no telling, it does.
+func (f Files) needed(stage string) bool {
+	config, err := f.Config()
+	return err != nil || stage == "init" || slices.ContainsFunc(ourModules, func(module string) bool {
+		in, _ := config.Stage(module)
+		return in == stage
+	})
 }
 
 // judgeSeed is Outcome for what was read.
-func judgeSeed(b Boot, data []byte, instance string, ended bool) Outcome {
+func judgeSeed(b Boot, data []byte, instance string, ended bool, needed func(stage string) bool) Outcome {
 	o := Outcome{State: OutcomeRunning, Instance: instance}
 	over := ended || b.Done
 	begun := false // a later stage has
@@ -89,7 +99,11 @@ func judgeSeed(b Boot, data []byte, instance string, ended bool) Outcome {
 		case got.Start != nil && (over || begun):
 			failures = append(failures, fmt.Sprintf("cloud-init's %s stage did not come to its end", stage.name))
 		case got.Start == nil && (over || begun) && stage.name != "local": // which healing leaves out
-			failures = append(failures, fmt.Sprintf("cloud-init's %s stage did not run", stage.name))
+			if text := fmt.Sprintf("cloud-init's %s stage did not run", stage.name); needed(stage.key) {
+				failures = append(failures, text)
+			} else { // an image may mask it
+				complaints = append(complaints, text)
+			}
 		}
 		begun = begun || got.Start != nil
 		if died := slices.Contains(failures, stageFailed(stage.name)); stage.name == "network" {

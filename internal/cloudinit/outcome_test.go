@@ -117,6 +117,27 @@ func TestOutcomeNamesModules(t *testing.T) {
 	}
 }
 
+// An image may mask a stage that applies none of our data.
+func TestOutcomeOfAMaskedStage(t *testing.T) {
+	const lists = "cloud_init_modules: [ssh, set_hostname, users_groups]\ncloud_config_modules: [set-passwords]\ncloud_final_modules: [scripts_user]\n"
+	for name, tt := range map[string]struct {
+		status string
+		want   OutcomeState
+	}{
+		"final":  {statusOf(ran, ran, ran, notYet, ""), OutcomeGood},
+		"config": {statusOf(ran, ran, notYet, ran, ""), OutcomeFailed},
+	} {
+		root := t.TempDir()
+		put(t, root, configFile, lists)
+		put(t, root, statusFile, tt.status)
+		put(t, root, instanceFile, "i-1")
+		got, err := Files{Root: root}.Outcome("i-1", true)
+		if err != nil || got.State != tt.want || len(got.Complaints)+len(got.Failures) != 1 {
+			t.Errorf("%s: got %+v, %v, want %s, and the stage named", name, got, err, tt.want)
+		}
+	}
+}
+
 func TestOutcomeOfNothing(t *testing.T) {
 	root := t.TempDir()
 	got, err := Files{Root: root}.Outcome("i-1", false)

@@ -37,6 +37,8 @@ type Daemon struct {
 	// StartUnit starts a unit and waits until it is started; of a oneshot, until it
 	// has ended. Heal and Refresh need it.
 	StartUnit func(ctx context.Context, name string) error
+	// ResetFailed makes units that have failed inactive. Heal needs it.
+	ResetFailed func(ctx context.Context, names ...string) error
 	// Abort ends the process of a run that hangs; nil: nothing does.
 	Abort func()
 
@@ -50,6 +52,8 @@ type Daemon struct {
 // says what was tried. The context's end (SIGTERM) ends everything and leaves no
 // connection of its own.
 func (d *Daemon) Run(ctx context.Context) error {
+	stop := d.boundStart()
+	defer stop()
 	d.state = State{Started: time.Now(), StartedMonotonic: Monotonic().Microseconds(), Process: thisProcess()}
 	if err := atomicfile.MkdirAll(filepath.Join(d.Root, RunDir), 0o755); err != nil {
 		return d.fail(err)
@@ -75,8 +79,6 @@ func (d *Daemon) Run(ctx context.Context) error {
 
 	// 2 to 6. NetworkManager, a lease on each device, the virtual router, its
 	// metadata: or, of a virtual router that stays silent, those of the last boot.
-	stop := d.boundStart()
-	defer stop()
 	job := d.job()
 	job.Deadline = d.Config.Deadline
 	job.Enough = func() bool { return d.lastBoot() != nil }
@@ -117,7 +119,11 @@ func (d *Daemon) Run(ctx context.Context) error {
 	// 7. The seed, for cloud-init's network stage, which waits for us. With READY,
 	// a step with more privileges puts the lease where cloud-init looks. Should we be
 	// killed after that, Fallback needs to know whose seed it is.
-	d.tell(func(s *State) { s.Instance = from.inState() })
+	d.tell(func(s *State) {
+		if s.Instance = from.inState(); from.silent != nil {
+			s.Error = from.silent.Error()
+		}
+	})
 	name := d.nameFor(from.Instance)
 	if err := d.seed(from.Instance, name); err != nil {
 		return fail(err)
@@ -264,5 +270,10 @@ func (d *Daemon) clear() error {
 	for _, dir := range []string{RunDir, RunDir + "/private", stateDir} {
 		half = errors.Join(half, atomicfile.TidyDir(filepath.Join(d.Root, dir)))
 	}
+	files := cloudinit.Files{Root: d.Root}
+	if !files.Begun(networkStage) { // of an earlier boot, where /run is kept (soft-reboot)
+		half = errors.Join(half, atomicfile.Remove(filepath.Join(d.Root, outcomePath)))
+	}
+	half = errors.Join(half, atomicfile.Remove(filepath.Join(d.Root, stagesFile)))
 	return errors.Join(half, cloudinit.ClearReady(filepath.Join(d.Root, RunDir)), d.removeIssue(), d.want(), nm.ForgetLeases(d.Root))
 }

@@ -92,7 +92,7 @@ func TestNothingToDo(t *testing.T) {
 			if err != nil || s.Phase != Idle || !strings.Contains(s.Text, tt.reason) || s.Ended == nil {
 				t.Errorf("got the state %+v, error %v, want %s with %q, and its end", s, err, Idle, tt.reason)
 			}
-			want := []string{"STATUS=starting", "STATUS=" + s.Text, "READY=1"}
+			want := []string{"EXTEND_TIMEOUT_USEC=210000000", "STATUS=starting", "STATUS=" + s.Text, "READY=1"}
 			if diff := cmp.Diff(want, *notified); diff != "" {
 				t.Errorf("systemd was told (-want +got):\n%s", diff)
 			}

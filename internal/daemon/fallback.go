@@ -24,6 +24,7 @@ import (
 // It changes nothing after a run that came to its end, while a run goes on, and once
 // the stage has begun.
 func (d *Daemon) Fallback(ctx context.Context) error {
+	defer d.bound(restLimit)()
 	files := cloudinit.Files{Root: d.Root}
 	if files.Begun(networkStage) || files.Done() {
 		return nil // somebody has restarted the stage
@@ -32,7 +33,10 @@ func (d *Daemon) Fallback(ctx context.Context) error {
 	switch {
 	case err != nil:
 	case s.Phase == Ready && d.store().Exists():
-		return d.placeLease() // the run may have been killed just before that
+		if s.killed { // its temporary connection has gone with it: heal restores that
+			err = d.want()
+		}
+		return errors.Join(err, d.placeLease()) // it may have been killed just before that
 	case s.Phase == Idle:
 		d.satisfied() // likewise
 		return nil
@@ -90,12 +94,12 @@ func whatHappened(s State, err error) error {
 		return errors.New("nm-cloud-seed.service did not start (see systemctl status nm-cloud-seed)")
 	case err != nil:
 		return fmt.Errorf("nm-cloud-seed.service did not finish: %w", err)
+	case s.killed:
+		return errors.New(s.Text)
 	case s.Phase == Stopped:
 		return errors.New("the run was stopped before there was a seed (see systemctl status nm-cloud-seed)")
 	case s.Error != "":
 		return errors.New(s.Error)
-	case s.Phase == Failed: // by ReadState
-		return errors.New(s.Text)
 	}
 	return errors.New("the run has ended without a seed: " + s.Text)
 }
@@ -106,10 +110,17 @@ func (d *Daemon) keepSeed(why error) error {
 	d.forgetAllBut(id)
 	text := fmt.Sprintf("seeded instance %s; then %v", id, why)
 	d.Log.Warn(text)
+	d.proclaim(text)
 	d.tell(func(s *State) {
 		s.dropEnd()
 		s.step("seed")
+		if s.Error != "" { // why the seed is the cached data
+			why = fmt.Errorf("%s; %w", s.Error, why)
+		}
 		s.Phase, s.Text, s.Error = Ready, text, why.Error()
+		if s.Password == "" && d.Config.Password {
+			s.Password = "not asked for, as far as is known: the next boot does"
+		}
 	})
 	return d.placeLease()
 }

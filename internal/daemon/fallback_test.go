@@ -86,11 +86,15 @@ func TestFallback(t *testing.T) {
 		{name: "killed with the seed in place", cached: "none", left: func(d *Daemon) {
 			seeded(d, "served")
 			killed(d, Fetching)
-		}, seed: "served", source: VirtualRouter, phase: Ready, why: "the run was killed while it was fetching", wants: true},
+		}, seed: "served", source: VirtualRouter, phase: Ready, why: "the run was killed while it was fetching", wants: true, told: true},
 		{name: "killed with the seed in place, and cached data", cached: "this", left: func(d *Daemon) {
 			seeded(d, "served")
 			killed(d, Fetching)
-		}, seed: "served", source: VirtualRouter, phase: Ready, why: "the run was killed while it was fetching", wants: true},
+		}, seed: "served", source: VirtualRouter, phase: Ready, why: "the run was killed while it was fetching", wants: true, told: true},
+		{name: "killed after READY", cached: "this", left: func(d *Daemon) {
+			seeded(d, "served")
+			killed(d, Ready)
+		}, seed: "served", source: VirtualRouter, phase: Ready, wants: true},
 		{name: "killed before the seed was in place", cached: "this", left: func(d *Daemon) {
 			d.tell(func(s *State) { s.Instance = fromVR(instanceOf("served")).inState() })
 			killed(d, Fetching)

@@ -10,8 +10,10 @@ import (
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/cloudinit"
 )
 
-// stagesUnit runs cloud-init's stages.
-const stagesUnit = "nm-cloud-seed-stages.service"
+const (
+	runUnit    = "nm-cloud-seed.service"        // Run
+	stagesUnit = "nm-cloud-seed-stages.service" // cloud-init's stages
+)
 
 // Heal comes after a boot without data from the virtual router: it waits until
 // there is some, for as long as that takes. A VM that has never been any instance
@@ -89,6 +91,11 @@ func (d *Daemon) Heal(ctx context.Context) error {
 		d.proclaim(s.Text)
 	}
 
+	if d.concluded().Phase == Ready && d.ResetFailed != nil { // a run that was killed has failed
+		if err := d.ResetFailed(ctx, runUnit); err != nil {
+			d.Log.Warn(err)
+		}
+	}
 	if held := networks.Hold(ctx, func() bool { return true }); len(held) > 0 && ctx.Err() == nil {
 		d.leave(ctx, networks, held)
 	}

@@ -50,7 +50,9 @@ func (d *Daemon) Conclude() (*cloudinit.Outcome, error) {
 	s.setOutcome(&o)
 	if o.Failed() {
 		d.Log.Error(s.Text)
-		d.proclaim(s.Text)
+		if s.Healing == nil { // heal says it
+			d.proclaim(s.Text)
+		}
 	} else {
 		d.Log.Info("cloud-init applied the seed of instance " + o.Instance)
 	}

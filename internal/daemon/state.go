@@ -59,6 +59,8 @@ type State struct {
 
 	StartedMonotonic int64 `json:"started-monotonic-us,omitempty"` // Started in microseconds of CLOCK_MONOTONIC
 
+	killed bool // by readState: the process ended without saying so
+
 	// Outcome is what cloud-init made of the seed; nil: there is none, or it is not
 	// known. ReadState finds it out anew, and it is never written to status.json.
 	Outcome *cloudinit.Outcome `json:"outcome,omitempty"`
@@ -147,6 +149,7 @@ func readState(root string) (State, error) {
 			last = info.ModTime()
 		}
 		s.Ended, s.Temporary = &last, nil // NetworkManager has taken them down
+		s.killed = true
 		if !s.Phase.end() {
 			s.stepAt(string(Failed), min(last.Sub(s.Started), s.Age()))
 			s.Phase, s.Text = Failed, "the run was killed while it was "+string(s.Phase)+": "+s.Text

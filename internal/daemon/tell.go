@@ -31,11 +31,16 @@ const (
 func (d *Daemon) boundStart() (stop func()) {
 	limit := d.Config.Deadline + restLimit
 	d.Notify(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", (limit + abortBefore).Microseconds()))
+	return d.bound(limit)
+}
+
+// bound ends the process after a time, unless stop is called before.
+func (d *Daemon) bound(limit time.Duration) (stop func()) {
 	if d.Abort == nil {
 		return func() {}
 	}
 	timer := time.AfterFunc(limit, func() {
-		d.Log.Errorf("the run hangs: it has not ended %v after its deadline; cloud-init goes on without it", restLimit)
+		d.Log.Errorf("the process hangs: it has not ended after %v; cloud-init goes on without it", limit)
 		d.Abort()
 	})
 	return func() { timer.Stop() }

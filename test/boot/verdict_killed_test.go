@@ -9,8 +9,10 @@ func TestVerdictsOnKilledRunsFindEachDefect(t *testing.T) {
 	t.Parallel()
 	const (
 		why    = "the run was killed while it was searching"
+		reset  = "Id=nm-cloud-seed.service\nActiveState=inactive\nResult=success\n"
 		failed = "Id=nm-cloud-seed.service\nActiveState=failed\nResult=signal\n"
 		word   = "nm-cloud-seed: " + why + "\n"
+		ended  = "systemd[1]: nm-cloud-seed.service: Failed with result 'signal'.\n"
 
 		killedOnce = "[    1.0] systemd[1]: nm-cloud-seed-heal.service: Main process exited, code=killed, status=9/KILL\n"
 	)
@@ -20,7 +22,7 @@ func TestVerdictsOnKilledRunsFindEachDefect(t *testing.T) {
 	told := func(before string) map[string]string {
 		return map[string]string{
 			"before/status.json": before, "before/status": why, "before/wanting": "/run/x\n", "before/issue.d/nm-cloud-seed.issue": word,
-			"before/failed": "nm-cloud-seed.service failed\n", journalFile: word, consoleFile: word, "units": failed,
+			"before/failed": "nm-cloud-seed.service failed\n", journalFile: word + ended, consoleFile: word, "units": reset,
 		}
 	}
 	nowhere := []map[string]string{
@@ -35,15 +37,15 @@ func TestVerdictsOnKilledRunsFindEachDefect(t *testing.T) {
 		"went on": {wentOn(searching), told(status("ready", last, why)), append([]map[string]string{
 			{"before/status.json": status("failed", last, why)}, {"before/status.json": status("ready", vr, why)}, {"before/status.json": status("ready", last, "silent")},
 			{"before/status.json": strings.Replace(status("ready", last, why), late, "", 1)},
-			{"units": strings.Replace(failed, "signal", "timeout", 1)}, {"units": strings.Replace(failed, "failed", "active", 1)},
+			{journalFile: word + strings.Replace(ended, "signal", "timeout", 1)}, {journalFile: word}, {"units": failed},
 		}, nowhere...)},
 		"never started": {wentOn(fault{says: why}), changed(told(status("ready", last, why)), "units", "Id=nm-cloud-seed.service\nActiveState=inactive\nConditionResult=no\n"),
 			[]map[string]string{{"units": failed}, {"units": "Id=nm-cloud-seed.service\nActiveState=inactive\nConditionResult=yes\n"}}},
 		"went without": {wentWithout(searching), told(status("failed", "", why)), append([]map[string]string{
 			{"before/failed": "x.service failed\n"}, {"before/status.json": status("failed", "", "silent")},
 		}, nowhere...)},
-		"kept the seed": {keptSeed(searching), map[string]string{"status.json": status("ready", vr, why), "units": failed, journalFile: word},
-			[]map[string]string{{"status.json": status("ready", vr, "")}, {"status.json": absent}, {"units": strings.Replace(failed, "signal", "success", 1)}, {journalFile: "x\n"}}},
+		"kept the seed": {keptSeed(searching), changed(told(status("ready", vr, why)), "status.json", status("ready", vr, why)),
+			append([]map[string]string{{"status.json": status("ready", vr, "")}, {"status.json": absent}, {"units": failed}, {journalFile: word}}, nowhere[:5]...)},
 		"healing was killed": {healWasKilled, map[string]string{journalFile: killedOnce}, []map[string]string{
 			{journalFile: "x\n"}, {journalFile: killedOnce + strings.Replace(killedOnce, "1.0", "2.0", 1)}}},
 		"password": {hasPassword, map[string]string{"who-gets-in": "first: right, by SSH in\n"},
