@@ -11,6 +11,7 @@ import (
 	"strconv"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/atomicfile"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/netservice"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/rootfs"
 )
 
@@ -32,11 +33,9 @@ type Lease struct {
 const (
 	readyDir = "private/leases" // relative to our runtime directory
 
-	networkdLeases = "run/systemd/netif/leases" // both: a file per interface index
-	networkdLinks  = "run/systemd/netif/links"
+	networkdLeases = "run/systemd/netif/leases" // a file per interface index
 
 	maxLease = 4 << 10 // bytes; ours
-	maxLink  = 1 << 20 // bytes; systemd-networkd's
 )
 
 // leaseMark begins each file of ours.
@@ -120,23 +119,13 @@ func (f Files) PlaceLease(dir string) (kept string, err error) {
 	return "", nil
 }
 
-// networkdRuns says whether systemd-networkd is in charge of an interface: it
-// has a lease there, or its own word (ADMIN_STATE, sd-network/sd-network.c)
-// that it is neither unmanaged nor pending.
+// networkdRuns reports whether systemd-networkd runs an interface: it has a lease there,
+// or says so.
 func networkdRuns(fsys fs.FS, index int) bool {
 	if _, err := fs.Stat(fsys, networkdLeases+"/"+strconv.Itoa(index)); err == nil {
 		return true // ours is gone by now
 	}
-	link, err := rootfs.Read(fsys, networkdLinks+"/"+strconv.Itoa(index), maxLink)
-	if err != nil {
-		return false
-	}
-	for line := range bytes.Lines(link) {
-		if state, ok := bytes.CutPrefix(bytes.TrimSpace(line), []byte("ADMIN_STATE=")); ok {
-			return string(state) != "unmanaged" && string(state) != "pending"
-		}
-	}
-	return false
+	return netservice.Files{FS: fsys}.NetworkdRuns(index)
 }
 
 // RemoveLease removes the compatibility lease from where cloud-init looks, and

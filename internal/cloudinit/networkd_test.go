@@ -51,9 +51,12 @@ func TestPlaceLeaseLeavesNetworkdAlone(t *testing.T) {
 		{"an earlier one of ours", map[string]string{file: leaseMark + "SERVER_ADDRESS=10.1.1.9\n"}, ours, ""},
 		{"unmanaged", map[string]string{"run/systemd/netif/links/2": "# private\nADMIN_STATE=unmanaged\n"}, ours, ""},
 		{"pending", map[string]string{"run/systemd/netif/links/2": "ADMIN_STATE=pending\n"}, ours, ""},
+		{"initialized: it has not decided yet", map[string]string{"run/systemd/netif/links/2": "ADMIN_STATE=initialized\n"}, ours, ""},
+		{"linger: the interface is gone", map[string]string{"run/systemd/netif/links/2": "ADMIN_STATE=linger\n"}, ours, ""},
 		{"another interface's", map[string]string{"run/systemd/netif/links/3": "ADMIN_STATE=configured\n"}, ours, ""},
 		{"configured", map[string]string{"run/systemd/netif/links/2": "ADMIN_STATE=configured\n"}, "", "systemd-networkd runs interface 2"},
 		{"configuring", map[string]string{"run/systemd/netif/links/2": "ADMIN_STATE=configuring\n"}, "", "systemd-networkd runs interface 2"},
+		{"failed", map[string]string{"run/systemd/netif/links/2": "ADMIN_STATE=failed\n"}, "", "systemd-networkd runs interface 2"},
 		{"a lease of its own", map[string]string{file: "SERVER_ADDRESS=10.9.9.9\n"}, "-rw-r--r--\nSERVER_ADDRESS=10.9.9.9\n", "systemd-networkd runs interface 2"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

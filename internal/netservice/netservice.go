@@ -179,9 +179,11 @@ func (f Files) networkdStarts(plan Netplan) bool {
 // InCharge returns the service other than NetworkManager that runs a device now. At
 // boot, the service may have started only a moment ago.
 func (f Files) InCharge(device string) Service {
-	switch f.networkdState(f.index(device)) {
-	case "configuring", "configured", "failed":
+	index := f.index(device)
+	if f.NetworkdRuns(index) {
 		return Networkd
+	}
+	switch f.networkdState(index) {
 	case "unmanaged", "linger":
 	default: // it has not decided yet, or does not run
 		if (f.enabled(networkdUnit) || f.exists(networkdRuns)) && f.networkFile(device) != "" {
@@ -204,9 +206,7 @@ func (f Files) InCharge(device string) Service {
 func (f Files) AllNetworkd() []string {
 	devices := f.wired()
 	for _, device := range devices {
-		switch f.networkdState(f.index(device)) {
-		case "configuring", "configured":
-		default:
+		if !f.NetworkdRuns(f.index(device)) {
 			return nil
 		}
 	}

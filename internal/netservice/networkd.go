@@ -28,6 +28,16 @@ func (f Files) networkdState(index int) string {
 	return ""
 }
 
+// NetworkdRuns reports whether systemd-networkd says that it runs the device with an
+// index. It does not yet while its state is "pending" or "initialized".
+func (f Files) NetworkdRuns(index int) bool {
+	switch f.networkdState(index) {
+	case "configuring", "configured", "failed":
+		return true
+	}
+	return false
+}
+
 // networkFile returns the systemd.network(5) file that systemd-networkd applies to a
 // wired device: the first that matches. Without a name, any wired device will do,
 // and a file that may match another system only does not count.
