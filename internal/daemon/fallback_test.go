@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/datasource"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/cloudinit"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/config"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/lastboot"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/seed"
@@ -65,6 +66,13 @@ func TestFallback(t *testing.T) {
 		}
 	}
 	never := func(*Daemon) {}
+	noSearch := func(d *Daemon) { // as before cloud-init's local stage
+		if err := cloudinit.NoSearch(filepath.Join(d.Root, RunDir)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const stanza, ifup, nmConf, note = "etc/network/interfaces", "usr/sbin/ifup", "etc/NetworkManager/NetworkManager.conf", "run/NetworkManager/devices/2"
+	const dhcpcd, dhcpcdOn, index = "usr/lib/systemd/system/dhcpcd.service", "etc/systemd/system/multi-user.target.wants/dhcpcd.service", "sys/class/net/eth0/ifindex"
 	for _, tt := range []struct {
 		name   string
 		cached string // the machine of the cached data: "this", "other", "none", "damaged"
@@ -111,6 +119,17 @@ func TestFallback(t *testing.T) {
 			d.state.Ended = &ended
 			_ = d.fail(errors.New("cannot write the seed"))
 		}, seed: "cached", source: LastBoot, phase: Ready, why: "cannot write the seed", wants: true, told: true},
+
+		// Another service runs the wired devices.
+		{name: "never started, ifupdown has eth0", cached: "none", files: map[string]string{stanza: "iface eth0 inet dhcp\n", ifup: ""}, left: noSearch, phase: Idle},
+		{name: "killed, ifupdown has eth0", cached: "none", files: map[string]string{stanza: "iface eth0 inet dhcp\n", ifup: ""}, left: func(d *Daemon) {
+			noSearch(d)
+			killed(d, Leasing)
+		}, phase: Idle},
+		{name: "never started, ifupdown has another", cached: "none", files: map[string]string{stanza: "iface eth1 inet dhcp\n", ifup: ""}, left: noSearch, phase: Failed, why: "nm-cloud-seed.service did not start", wants: true, told: true},
+		{name: "never started, a stanza that NetworkManager manages", cached: "none", files: map[string]string{stanza: "iface eth0 inet dhcp\n", ifup: "", nmConf: "[ifupdown]\nmanaged=true\n"}, left: noSearch, phase: Failed, why: "nm-cloud-seed.service did not start", wants: true, told: true},
+		{name: "never started, dhcpcd has all", cached: "none", files: map[string]string{dhcpcd: "[Unit]\n", dhcpcdOn: ""}, left: noSearch, phase: Idle},
+		{name: "never started, NetworkManager has eth0, and dhcpcd is enabled", cached: "none", files: map[string]string{dhcpcd: "[Unit]\n", dhcpcdOn: "", index: "2\n", note: "[device]\nmanaged=true\n"}, left: noSearch, phase: Failed, why: "nm-cloud-seed.service did not start", wants: true, told: true},
 
 		// Nothing is left to do.
 		{name: "it failed by itself", cached: "none", left: func(d *Daemon) {

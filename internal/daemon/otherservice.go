@@ -2,8 +2,10 @@ package daemon
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/cloudinit"
@@ -42,22 +44,33 @@ func OtherService(root string) (reason string) {
 	return reason
 }
 
-// OtherServiceRuns is OtherService for when the services have started, also where
-// NetworkManager cannot be asked: it is also that systemd-networkd says that it runs all
-// wired devices.
+// OtherServiceRuns returns why the system below root needs nothing of us as other services
+// than NetworkManager run all wired devices now, empty if that is not certain. It is for
+// when the services have started, also where NetworkManager cannot be asked.
 func OtherServiceRuns(root string) (reason string) {
 	if reason := OtherService(root); reason != "" {
 		return reason
 	}
-	fsys, done, err := rootfs.Open(root)
-	if err != nil {
-		return ""
-	}
-	defer done()
-	if devices := (netservice.Files{FS: fsys}).AllNetworkd(); len(devices) > 0 {
-		return belong(devices, netservice.Networkd)
+	if text, all := others(root); all {
+		return text
 	}
 	return ""
+}
+
+// others returns in words which wired devices belong to other services than
+// NetworkManager, empty if none does, and whether these are all.
+func others(root string) (text string, all bool) {
+	fsys, done, err := rootfs.Open(root)
+	if err != nil {
+		return "", false
+	}
+	defer done()
+	devices, all := netservice.Files{FS: fsys}.Others()
+	var words []string
+	for _, service := range slices.Sorted(maps.Keys(devices)) {
+		words = append(words, belong(devices[service], service))
+	}
+	return strings.Join(words, ", "), all
 }
 
 // otherService is the end of a job as another service than NetworkManager runs the
@@ -90,7 +103,7 @@ func (d *Daemon) checkUnmanaged(v lease.View) error {
 	for _, device := range v.Unmanaged {
 		if service := files.InCharge(device); service != netservice.Unknown {
 			reasons = append(reasons, belong([]string{device}, service))
-		} else if file := files.Stanza(device); file != "" {
+		} else if file := files.Stanza(device); file != "" && !files.ManagesIfupdown() {
 			advice = fmt.Sprintf("ifupdown is not installed: remove %s from /%s, or write managed=true below [ifupdown] in /etc/NetworkManager/NetworkManager.conf", device, file)
 		}
 	}

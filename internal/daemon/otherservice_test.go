@@ -46,6 +46,9 @@ func TestCheckUnmanaged(t *testing.T) {
 		{"a stanza, ifupdown gone", both, map[string]string{"run": "-", stanza: eth0}, false,
 			"(ifupdown is not installed: remove eth0 from /etc/network/interfaces, or write managed=true below [ifupdown] in /etc/NetworkManager/NetworkManager.conf)"},
 		{"ifupdown", both, map[string]string{"run": "-", stanza: eth0, "usr/sbin/ifup": ""}, true, "eth0 belongs to ifupdown"},
+		{"ifupdown, NetworkManager is to manage its devices", both, map[string]string{
+			"run": "-", stanza: eth0, "usr/sbin/ifup": "", "etc/NetworkManager/NetworkManager.conf": "[ifupdown]\nmanaged=true\n",
+		}, false, "('nm-cloud-seed doctor' names the setting)"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			files := nics()
@@ -82,6 +85,9 @@ func TestOtherServiceRuns(t *testing.T) {
 		{"netplan", netplan, "netplan gives the network to systemd-networkd", "netplan gives the network to systemd-networkd"},
 		{"netplan, in a boot that began without it", with(netplan, RunDir+"/private/cloud.cfg", ""), "", ""},
 		{"systemd-networkd's word", nics(), "", "eth0 and eth1 belong to systemd-networkd"},
+		{"two services", with(with(with(nics(), "run/systemd/netif/links/2", ""), "usr/sbin/ifup", ""), "etc/network/interfaces", "iface eth0 inet dhcp\n"),
+			"", "eth0 belongs to ifupdown, eth1 belongs to systemd-networkd"},
+		{"only one device", with(nics(), "run/systemd/netif/links/2", ""), "", ""},
 	} {
 		root := machine(t, tt.files)
 		if before, then := OtherService(root), OtherServiceRuns(root); before != tt.before || then != tt.then {

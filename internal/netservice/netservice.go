@@ -190,7 +190,7 @@ func (f Files) InCharge(device string) Service {
 			return Networkd
 		}
 	}
-	if file := f.Stanza(device); file != "" && f.ifupdownInstalled() {
+	if file := f.Stanza(device); file != "" && f.ifupdownInstalled() && !f.ManagesIfupdown() {
 		return Ifupdown
 	}
 	for _, name := range []string{"dhcpcd", "connman", "wicked"} { // which run all devices
@@ -201,14 +201,23 @@ func (f Files) InCharge(device string) Service {
 	return Unknown
 }
 
-// AllNetworkd returns the wired devices if systemd-networkd runs every one of them now,
-// by its own word, otherwise none. It is for when NetworkManager cannot be asked.
-func (f Files) AllNetworkd() []string {
-	devices := f.wired()
-	for _, device := range devices {
-		if !f.NetworkdRuns(f.index(device)) {
-			return nil
+// Others returns the wired devices that another service than NetworkManager runs now, by
+// service, and reports whether these are all wired devices. It is for when NetworkManager
+// cannot be asked: a service that is only configured to run a device does not count where
+// NetworkManager has noted that it manages the device.
+func (f Files) Others() (devices map[Service][]string, all bool) {
+	wired := f.wired()
+	all = len(wired) > 0
+	for _, device := range wired {
+		service, index := f.InCharge(device), f.index(device)
+		if service == Unknown || !f.NetworkdRuns(index) && f.notedAsManaged(index) {
+			all = false
+			continue
 		}
+		if devices == nil {
+			devices = make(map[Service][]string)
+		}
+		devices[service] = append(devices[service], device)
 	}
-	return devices
+	return devices, all
 }

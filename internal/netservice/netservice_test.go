@@ -131,6 +131,7 @@ func TestInCharge(t *testing.T) {
 		{"ifupdown, files in a circle", with(stanza, "etc/network/interfaces", "source interfaces\nsource interfaces\n"), Unknown},
 		{"ifupdown has another", with(stanza, "etc/network/interfaces", "iface eth1 inet dhcp\n"), Unknown},
 		{"ifupdown is not installed", with(stanza, "usr/sbin/ifup", "-"), Unknown},
+		{"ifupdown, but NetworkManager manages its devices", with(stanza, "etc/NetworkManager/NetworkManager.conf", "[ifupdown]\nmanaged=true\n"), Unknown},
 		{"dhcpcd", with(nic, "usr/lib/systemd/system/dhcpcd.service", "[Unit]\n", "etc/systemd/system/multi-user.target.wants/dhcpcd.service", ""), "dhcpcd"},
 		{"dhcpcd is not enabled", with(nic, "usr/lib/systemd/system/dhcpcd.service", "[Unit]\n"), Unknown},
 	} {
@@ -143,9 +144,9 @@ func TestInCharge(t *testing.T) {
 	}
 }
 
-func TestAllNetworkd(t *testing.T) {
+func TestOthers(t *testing.T) {
 	t.Parallel()
-	const eth, links = "sys/class/net/", "run/systemd/netif/links/"
+	const eth, links, notes = "sys/class/net/", "run/systemd/netif/links/", "run/NetworkManager/devices/"
 	two := map[string]string{
 		eth + "lo/type": "772\n", eth + "lo/ifindex": "1\n",
 		eth + "eth0/type": "1\n", eth + "eth0/ifindex": "2\n", links + "2": "ADMIN_STATE=configured\n",
@@ -153,21 +154,30 @@ func TestAllNetworkd(t *testing.T) {
 		eth + "br0/type": "1\n", eth + "br0/uevent": "DEVTYPE=bridge\nINTERFACE=br0\n",
 		eth + "tap0/type": "1\n", eth + "tap0/tun_flags": "0x1002\n",
 	}
+	dhcpcd := with(two, links+"2", "-", links+"3", "-",
+		"usr/lib/systemd/system/dhcpcd.service", "[Unit]\n", "etc/systemd/system/multi-user.target.wants/dhcpcd.service", "")
+	eth0, both := []string{"eth0"}, []string{"eth0", "eth1"}
 	for _, tt := range []struct {
 		name  string
 		files map[string]string
-		want  []string
+		want  map[Service][]string
+		all   bool
 	}{
-		{"no device", nil, nil},
-		{"all", two, []string{"eth0", "eth1"}},
-		{"one is another's", with(two, links+"3", "ADMIN_STATE=unmanaged\n"), nil},
-		{"one is not decided yet", with(two, links+"3", "ADMIN_STATE=pending\n"), nil},
-		{"systemd-networkd does not run", with(two, links+"2", "-", links+"3", "-"), nil},
+		{"no device", nil, nil, false},
+		{"all", two, map[Service][]string{Networkd: both}, true},
+		{"one is another's", with(two, links+"3", "ADMIN_STATE=unmanaged\n"), map[Service][]string{Networkd: eth0}, false},
+		{"one is not decided yet", with(two, links+"3", "ADMIN_STATE=pending\n"), map[Service][]string{Networkd: eth0}, false},
+		{"systemd-networkd does not run", with(two, links+"2", "-", links+"3", "-"), nil, false},
+		{"two services", with(two, links+"3", "-", "usr/sbin/ifup", "", "etc/network/interfaces", "iface eth1 inet dhcp\n"), map[Service][]string{Networkd: eth0, Ifupdown: {"eth1"}}, true},
+		{"dhcpcd", dhcpcd, map[Service][]string{"dhcpcd": both}, true},
+		{"dhcpcd, which NetworkManager leaves one", with(dhcpcd, notes+"2", "[device]\nmanaged=false\n", notes+"3", "[device]\nmanaged=true\nconnection-uuid=x\n"), map[Service][]string{"dhcpcd": eth0}, false},
+		{"NetworkManager has both as well, but systemd-networkd has its leases", with(two, notes+"2", "[device]\nmanaged=true\n"), map[Service][]string{Networkd: both}, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if diff := cmp.Diff(tt.want, system(tt.files).AllNetworkd()); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
+			got, all := system(tt.files).Others()
+			if diff := cmp.Diff(tt.want, got); diff != "" || all != tt.all {
+				t.Errorf("got all: %t, want %t (-want +got):\n%s", all, tt.all, diff)
 			}
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -168,4 +169,11 @@ func (f Files) managesSome() bool {
 		}
 	}
 	return false
+}
+
+// notedAsManaged reports whether NetworkManager has noted in this boot that it manages
+// the device with an index (nm-config.c).
+func (f Files) notedAsManaged(index int) bool {
+	managed := f.keyfile("run/NetworkManager/devices/" + strconv.Itoa(index))["[device]managed"]
+	return index > 0 && len(managed) > 0 && isTrue(managed[0])
 }
