@@ -62,7 +62,7 @@ func unknown(err error) error {
 // whyNot is why the service does not run at all, empty if it does.
 func whyNot() string {
 	cfg, mistakes := config.Load("")
-	reason, _ := daemon.NothingToDo("", cfg)
+	reason, _ := daemon.NeverStarts("", cfg)
 	if cfg.Ordering == config.OrderingOff {
 		reason = "switched off in the configuration (ordering=off)"
 	}

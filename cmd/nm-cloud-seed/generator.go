@@ -83,7 +83,7 @@ func decide(root string, say func(priority int, text string)) (plan systemd.Plan
 	if cfg.Ordering == config.OrderingOff {
 		return plan, nil
 	}
-	reason, warnings := daemon.NothingToDo(root, cfg)
+	reason, warnings := daemon.NeverStarts(root, cfg)
 	for _, warning := range warnings {
 		say(4, warning)
 	}

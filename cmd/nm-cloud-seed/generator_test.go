@@ -73,6 +73,12 @@ func TestGeneratorOrdersUnitsOnCloudStack(t *testing.T) {
 			"usr/lib/systemd/system/systemd-networkd.service":                "[Unit]\nDescription=x\n",
 			"usr/sbin/netplan": "", "etc/netplan/50-cloud-init.yaml": "network: {ethernets: {eth0: {dhcp4: true}}}\n",
 		}, nil, "<6> nothing to do: netplan gives the network to systemd-networkd"},
+		{"netplan's file was written in this boot", map[string]string{
+			"usr/lib/NetworkManager/conf.d/10-globally-managed-devices.conf": "[keyfile]\nunmanaged-devices=*,except:type:wifi\n",
+			"usr/lib/systemd/system/systemd-networkd.service":                "[Unit]\nDescription=x\n",
+			"usr/sbin/netplan": "", "etc/netplan/50-cloud-init.yaml": "network: {ethernets: {eth0: {dhcp4: true}}}\n",
+			"run/nm-cloud-seed/private/cloud.cfg": "",
+		}, all, ""},
 		{"netplan's file is still to come", map[string]string{
 			"usr/lib/NetworkManager/conf.d/10-globally-managed-devices.conf": "[keyfile]\nunmanaged-devices=*,except:type:wifi\n",
 			"usr/lib/systemd/system/systemd-networkd.service":                "[Unit]\nDescription=x\n",

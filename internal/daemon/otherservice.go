@@ -21,22 +21,21 @@ import (
 // cloud-init's local stage.
 const begunPath = RunDir + "/private"
 
-// OtherService returns why the system below root needs nothing of us as another service
-// than NetworkManager runs its wired devices, empty if that is not certain. It reads
-// files only, and is for before any service has started.
-//
-// A boot that began without the reason goes on without it. cloud-init's local stage may
-// write netplan's file and reload systemd: the generator must not take the order back
-// then, or the units that wait for each other in the old and the new order never start.
+// inOrder reports whether the boot of the system below root has us in its order.
+func inOrder(root string) bool {
+	_, err := os.Lstat(filepath.Join(root, "/", begunPath))
+	return err == nil
+}
+
+// OtherService returns why the system below root needs nothing of us as systemd-networkd
+// runs its wired devices, empty if that is not certain. It reads files only, and is also
+// for when no service has started yet.
 func OtherService(root string) (reason string) {
 	fsys, done, err := rootfs.Open(root)
 	if err != nil {
 		return ""
 	}
 	defer done()
-	if _, err := os.Lstat(filepath.Join(root, "/", begunPath)); err == nil {
-		return ""
-	}
 	service, reason := netservice.Files{FS: fsys}.Ethernet()
 	if service != netservice.Networkd {
 		return ""

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/cloudinit"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/config"
@@ -69,21 +70,62 @@ func TestCheckUnmanaged(t *testing.T) {
 	}
 }
 
-func TestOtherServiceRuns(t *testing.T) {
-	netplan := map[string]string{
-		"usr/lib/NetworkManager/conf.d/10-globally-managed-devices.conf": "[keyfile]\nunmanaged-devices=*,except:type:wifi\n",
-		"usr/lib/systemd/system/systemd-networkd.service":                "[Unit]\n",
-		"usr/sbin/netplan":               "",
-		"etc/netplan/50-cloud-init.yaml": "network: {ethernets: {eth0: {dhcp4: true}}}\n",
+// netplan is a system whose network netplan gives to systemd-networkd.
+var netplan = map[string]string{
+	"usr/lib/NetworkManager/conf.d/10-globally-managed-devices.conf": "[keyfile]\nunmanaged-devices=*,except:type:wifi\n",
+	"usr/lib/systemd/system/systemd-networkd.service":                "[Unit]\n",
+	"usr/sbin/netplan":               "",
+	"etc/netplan/50-cloud-init.yaml": "network: {ethernets: {eth0: {dhcp4: true}}}\n",
+}
+
+const byNetplan = "netplan gives the network to systemd-networkd"
+
+// A boot in which cloud-init's local stage has written netplan's file keeps its order, but
+// the run and the fallback go by the file.
+func TestRunAndFallbackGoByTheFiles(t *testing.T) {
+	for name, step := range map[string]func(*Daemon) error{
+		"run":      func(d *Daemon) error { return d.Run(t.Context()) },
+		"fallback": func(d *Daemon) error { return d.Fallback(t.Context()) },
+	} {
+		d, _ := newDaemon(machine(t, with(netplan, dmi, kvm)), config.Default())
+		if err := cloudinit.NoSearch(filepath.Join(d.Root, RunDir)); err != nil {
+			t.Fatal(err)
+		}
+		if reason, _ := NeverStarts(d.Root, d.Config); reason != "" {
+			t.Errorf("%s: got %q for the generator, want that the order stays", name, reason)
+		}
+		d.Config.Deadline = 500 * time.Millisecond
+		if err := step(d); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if s, err := ReadState(d.Root); err != nil || s.Phase != Idle || s.Text != "nothing to do: "+byNetplan {
+			t.Errorf("%s: got the state %+v, error %v, want %s as %s", name, s, err, Idle, byNetplan)
+		}
+		if _, err := os.Lstat(filepath.Join(d.Root, RunDir, "private/cloud.cfg")); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: what tells cloud-init not to search: got %v, want %v", name, err, fs.ErrNotExist)
+		}
+		if reason, _ := NeverStarts(d.Root, d.Config); reason != "" {
+			t.Errorf("%s: got %q for the generator after that, want that the order stays", name, reason)
+		}
 	}
+	root := machine(t, with(netplan, dmi, kvm))
+	if reason, _ := NeverStarts(root, config.Default()); reason != byNetplan {
+		t.Errorf("got %q for the generator at the start of the boot, want %q", reason, byNetplan)
+	}
+	if reason, _ := NeverStarts(machine(t, map[string]string{RunDir + "/private/lock": ""}), config.Default()); !strings.Contains(reason, "not on CloudStack") {
+		t.Errorf("got %q on another machine, want that it is not on CloudStack", reason)
+	}
+}
+
+func TestOtherServiceRuns(t *testing.T) {
 	for _, tt := range []struct {
 		name         string
 		files        map[string]string
 		before, then string
 	}{
 		{"nothing", nil, "", ""},
-		{"netplan", netplan, "netplan gives the network to systemd-networkd", "netplan gives the network to systemd-networkd"},
-		{"netplan, in a boot that began without it", with(netplan, RunDir+"/private/cloud.cfg", ""), "", ""},
+		{"netplan", netplan, byNetplan, byNetplan},
+		{"netplan, in a boot that began without it", with(netplan, RunDir+"/private/cloud.cfg", ""), byNetplan, byNetplan},
 		{"systemd-networkd's word", nics(), "", "eth0 and eth1 belong to systemd-networkd"},
 		{"two services", with(with(with(nics(), "run/systemd/netif/links/2", ""), "usr/sbin/ifup", ""), "etc/network/interfaces", "iface eth0 inet dhcp\n"),
 			"", "eth0 belongs to ifupdown, eth1 belongs to systemd-networkd"},

@@ -71,6 +71,21 @@ func NothingToDo(root string, cfg config.Config) (reason string, warnings []stri
 	return OtherService(root), warnings
 }
 
+// NeverStarts returns why the service does not start in this boot of the system below
+// root, empty if it does: NothingToDo, as the generator has decided it at the start of
+// the boot.
+//
+// cloud-init's local stage may write netplan's file and reload systemd. Then the order of
+// the boot stays, or the units that wait for each other in the old and the new order
+// never start.
+func NeverStarts(root string, cfg config.Config) (reason string, warnings []string) {
+	reason, warnings = NothingToDo(root, cfg)
+	if reason != "" && inOrder(root) && reason == OtherService(root) {
+		return "", warnings
+	}
+	return reason, warnings
+}
+
 // listed says whether cloud-init's configuration says that this is CloudStack,
 // where the firmware cannot.
 func listed(root string, platform cloudstack.Platform) bool {

@@ -132,8 +132,8 @@ func (f Files) enabled(unit string) bool {
 }
 
 // Ethernet returns the service that runs the wired devices, as far as that is certain
-// before any service has started, and in words how the files tell. Unknown is also
-// that cloud-init's local stage may decide it.
+// before any service has started, and in words how the files tell. It returns Unknown
+// also where cloud-init's local stage may still write the file that decides.
 func (f Files) Ethernet() (s Service, reason string) {
 	plan := f.Netplan()
 	left := f.LeftAlone()

@@ -126,7 +126,7 @@ func harmless() []scenario {
 			files:  also(withoutNetplanFile, "/etc/systemd/system/site-netplan.service", siteNetplan),
 			doctor: []string{"problem NetworkManager.devices", "warning NetworkManager.alone", "warning cloud-init.dhcp-client"},
 			boots: []boot{
-				{what: "first boot", checks: idle},
+				{what: "first boot", checks: plus(worksByItself, nothingToDo("netplan gives the network to systemd-networkd")...)},
 				{what: "reboot", checks: plus(worksByItself, same, notNeeded("netplan gives the network to systemd-networkd"))},
 			},
 		},
