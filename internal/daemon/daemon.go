@@ -241,12 +241,10 @@ func (d *Daemon) leave(ctx context.Context, networks *Networks, held []string) {
 }
 
 // fail is the end of a run that could not do its job: boot goes on without it.
-// It says why, and keeps cloud-init from searching once more. The state comes last:
-// killed before that, Fallback does it all again.
+// It says why, and keeps cloud-init from searching once more, see endSearch. The state
+// comes last: killed before that, Fallback does it all again.
 func (d *Daemon) fail(err error) error {
-	if err := cloudinit.NoSearch(filepath.Join(d.Root, RunDir)); err != nil {
-		d.Log.WithError(err).Warn("cloud-init will search for the virtual router, too")
-	}
+	d.endSearch()
 	d.proclaim(err.Error())
 	d.tell(func(s *State) {
 		s.step(string(Failed))

@@ -68,9 +68,7 @@ func (d *Daemon) Fallback(ctx context.Context) error {
 		reason = OtherServiceRuns(d.Root)
 	}
 	if reason != "" {
-		if err := cloudinit.TakeBack(filepath.Join(d.Root, RunDir)); err != nil {
-			d.Log.WithError(err).Warn("cloud-init will not look for the virtual router itself")
-		}
+		d.takeNoSearchBack()
 		d.tell(func(s *State) {
 			s.dropEnd()
 			s.Phase, s.Text = Idle, "nothing to do: "+reason

@@ -112,13 +112,32 @@ func (d *Daemon) checkUnmanaged(v lease.View) error {
 	return fmt.Errorf("cannot get a lease: NetworkManager does not manage %s, and no other network service runs it (%s)", strings.Join(v.Unmanaged, ", "), advice)
 }
 
+// endSearch has cloud-init not search for the virtual router after a run that failed. If
+// another service runs one of the wired devices, cloud-init does search: it may find the
+// virtual router by the lease of that service.
+func (d *Daemon) endSearch() {
+	text, _ := others(d.Root)
+	if text == "" {
+		if err := cloudinit.NoSearch(filepath.Join(d.Root, RunDir)); err != nil {
+			d.Log.WithError(err).Warn("cloud-init will search for the virtual router, too")
+		}
+		return
+	}
+	d.Log.Info("cloud-init looks for the virtual router itself: " + text)
+	d.takeNoSearchBack()
+}
+
+func (d *Daemon) takeNoSearchBack() {
+	if err := cloudinit.TakeBack(filepath.Join(d.Root, RunDir)); err != nil {
+		d.Log.WithError(err).Warn("cloud-init will not look for the virtual router itself")
+	}
+}
+
 // idle ends a run that has nothing to do. cloud-init's network stage, which waits for
 // it, then looks for the virtual router itself.
 func (d *Daemon) idle(reason string) error {
 	d.Log.Info("nothing to do: " + reason)
-	if err := cloudinit.TakeBack(filepath.Join(d.Root, RunDir)); err != nil {
-		d.Log.WithError(err).Warn("cloud-init will not look for the virtual router itself")
-	}
+	d.takeNoSearchBack()
 	d.say(Idle, "nothing to do: "+reason)
 	d.satisfied()
 	d.Notify("READY=1")

@@ -172,3 +172,27 @@ func TestFallbackTakesNoSearchBackWhereNetworkdRunsTheDevices(t *testing.T) {
 		t.Errorf("what tells cloud-init not to search: got %v, want %v", err, fs.ErrNotExist)
 	}
 }
+
+// NetworkManager manages eth1, and its run fails: cloud-init may find the virtual router
+// by systemd-networkd's lease on eth0.
+func TestFailedRunTakesNoSearchBackWhereAnotherServiceHasADevice(t *testing.T) {
+	const eth0 = "run/systemd/netif/links/2"
+	for name, files := range map[string]map[string]string{
+		"systemd-networkd has eth0": with(nics(), "run/systemd/netif/links/3", "ADMIN_STATE=unmanaged\n"),
+		"no other service":          with(with(nics(), "run/systemd/netif/links/3", ""), eth0, "ADMIN_STATE=unmanaged\n"),
+	} {
+		d, _ := newDaemon(machine(t, with(files, dmi, kvm)), config.Default())
+		t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path="+filepath.Join(d.Root, "none"))
+		d.Config.Deadline = 500 * time.Millisecond
+		if err := cloudinit.NoSearch(filepath.Join(d.Root, RunDir)); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Run(t.Context()); err == nil {
+			t.Errorf("%s: got no error, want one", name)
+		}
+		_, err := os.Lstat(filepath.Join(d.Root, RunDir, "private/cloud.cfg"))
+		if looks := errors.Is(err, fs.ErrNotExist); looks != (name != "no other service") {
+			t.Errorf("%s: cloud-init looks for the virtual router itself: %t", name, looks)
+		}
+	}
+}
