@@ -63,8 +63,9 @@ func (d *Daemon) Fallback(ctx context.Context) error {
 	if d.state.Ended == nil {
 		defer d.ended()
 	}
+	seeded := d.state.Instance != nil && d.store().Exists()
 	reason := d.nothingToDo()
-	if reason == "" && d.lastBoot() == nil { // with cached data, NetworkManager ran the network before
+	if reason == "" && !seeded { // before the cached data, which no run renews there
 		reason = OtherServiceRuns(d.Root)
 	}
 	if reason != "" {
@@ -79,7 +80,7 @@ func (d *Daemon) Fallback(ctx context.Context) error {
 	if err := d.want(); err != nil {
 		d.Log.WithError(err).Warn("the data of the virtual router will not be waited for")
 	}
-	if d.state.Instance != nil && d.store().Exists() {
+	if seeded {
 		return d.keepSeed(why)
 	}
 	return d.seedFromLastBoot(ctx, why)

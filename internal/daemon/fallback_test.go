@@ -131,6 +131,13 @@ func TestFallback(t *testing.T) {
 		{name: "never started, a stanza that NetworkManager manages", cached: "none", files: map[string]string{stanza: "iface eth0 inet dhcp\n", ifup: "", nmConf: "[ifupdown]\nmanaged=true\n"}, left: noSearch, phase: Failed, why: "nm-cloud-seed.service did not start", wants: true, told: true},
 		{name: "never started, dhcpcd has all", cached: "none", files: map[string]string{dhcpcd: "[Unit]\n", dhcpcdOn: ""}, left: noSearch, phase: Idle},
 		{name: "never started, NetworkManager has eth0, and dhcpcd is enabled", cached: "none", files: map[string]string{dhcpcd: "[Unit]\n", dhcpcdOn: "", index: "2\n", note: "[device]\nmanaged=true\n"}, left: noSearch, phase: Failed, why: "nm-cloud-seed.service did not start", wants: true, told: true},
+		{name: "never started, systemd-networkd has eth0, and cached data", cached: "this", files: map[string]string{index: "2\n", "run/systemd/netif/links/2": "ADMIN_STATE=configured\n"}, left: noSearch, phase: Idle},
+		{name: "never started, ifupdown has eth0, and cached data", cached: "this", files: map[string]string{stanza: "iface eth0 inet dhcp\n", ifup: ""}, left: noSearch, phase: Idle},
+		{name: "never started, NetworkManager has eth0, dhcpcd is enabled, and cached data", cached: "this", files: map[string]string{dhcpcd: "[Unit]\n", dhcpcdOn: "", index: "2\n", note: "[device]\nmanaged=true\n"}, left: noSearch, seed: "cached", source: LastBoot, phase: Ready, why: "nm-cloud-seed.service did not start", wants: true, told: true},
+		{name: "killed with the seed in place, dhcpcd is enabled as well", cached: "this", files: map[string]string{dhcpcd: "[Unit]\n", dhcpcdOn: ""}, left: func(d *Daemon) {
+			seeded(d, "served")
+			killed(d, Fetching)
+		}, seed: "served", source: VirtualRouter, phase: Ready, why: "the run was killed while it was fetching", wants: true, told: true},
 		{name: "never started, systemd-networkd has eth0, nobody eth1", cached: "none", files: map[string]string{
 			index: "2\n", "run/systemd/netif/links/2": "ADMIN_STATE=configured\n", "sys/class/net/eth1/type": "1\n", "sys/class/net/eth1/ifindex": "3\n",
 		}, left: noSearch, phase: Failed, why: "nm-cloud-seed.service did not start", wants: true, told: true, looks: true},
@@ -256,6 +263,11 @@ func TestFallback(t *testing.T) {
 				t.Errorf("the console and the login prompt do not say %q: %q, %q", tt.why, console, issue)
 			} else if !tt.told && len(issue) > 0 {
 				t.Errorf("the login prompt says %q", issue)
+			}
+			if tt.phase == Idle && tt.cached == "this" { // NetworkManager may have the devices again
+				if _, err := os.Stat(filepath.Join(root, stateDir, lastboot.File)); err != nil {
+					t.Errorf("the cached data is gone: %v", err)
+				}
 			}
 			noSearch, _ := os.ReadFile(filepath.Join(root, RunDir, "private/cloud.cfg"))
 			if is := strings.Contains(string(noSearch), "max_wait: 0"); is != (tt.phase == Failed && !tt.looks) {
