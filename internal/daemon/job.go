@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -26,8 +25,8 @@ type Job struct {
 	// Enough, if set, is asked once, if no virtual router has been found after
 	// enoughAfter: whether that was enough, as there is something else to go on with.
 	Enough func() bool
-	// Check, if set, is asked at each change of the view. Its error ends the job, an
-	// otherService at once, any other if it is still there after checkAgain.
+	// Check, if set, is asked at each change of the view. Its error ends the job if it
+	// is still there after checkAgain, an otherService after checkOther.
 	Check func(lease.View) error
 	// Owner and Patient are nm's, see Options there.
 	Owner, Patient bool
@@ -133,7 +132,7 @@ type Networks struct {
 	changed chan lease.View // conflated: the newest
 	done    chan struct{}
 	refuse  context.CancelCauseFunc // ends the job, see Job.Check
-	again   *time.Timer             // asks Job.Check once more
+	again   []*time.Timer           // they ask Job.Check once more
 
 	mu     sync.Mutex
 	latest lease.View
@@ -175,9 +174,13 @@ func (n *Networks) relay() {
 	}
 }
 
-// checkAgain is how long a device may be unmanaged that NetworkManager has only just
-// seen: it decides within milliseconds whether it manages the device.
-const checkAgain = 3 * time.Second
+// How long a device may be unmanaged that NetworkManager has only just seen: it decides
+// within milliseconds whether it manages the device. A run ends sooner if another service
+// has the device, as it holds up a boot in which there is nothing to do.
+const (
+	checkAgain = 3 * time.Second
+	checkOther = 500 * time.Millisecond
+)
 
 // check asks Job.Check, until its error ends the job. Only relay calls it.
 func (n *Networks) check(v lease.View) {
@@ -185,15 +188,21 @@ func (n *Networks) check(v lease.View) {
 		return
 	}
 	err := n.job.Check(v)
-	var other *otherService
 	switch {
-	case err == nil && n.again != nil:
-		n.again.Stop()
+	case err == nil:
+		for _, timer := range n.again {
+			timer.Stop()
+		}
 		n.again = nil
-	case errors.As(err, &other):
-		n.end(err)
-	case err != nil && n.again == nil:
-		n.again = time.AfterFunc(checkAgain, func() { n.end(n.job.Check(n.current())) })
+	case len(n.again) == 0:
+		n.again = []*time.Timer{time.AfterFunc(checkAgain, func() { n.end(n.job.Check(n.current())) })}
+	}
+	if isOtherService(err) && len(n.again) == 1 {
+		n.again = append(n.again, time.AfterFunc(checkOther, func() {
+			if err := n.job.Check(n.current()); isOtherService(err) {
+				n.end(err)
+			}
+		}))
 	}
 }
 

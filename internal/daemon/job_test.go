@@ -102,12 +102,14 @@ func TestJobEndsOnceCheckHasAnErrorForLongerThanAMoment(t *testing.T) {
 		ends   time.Duration
 		want   error
 	}{
-		{"another service's", []error{other}, 0, other},
+		{"another service's", []error{other}, checkOther, other},
+		{"another service's, then managed", []error{other}, 0, nil},
 		{"nobody's", []error{nobody}, checkAgain, nobody},
 		{"nobody's, in several views", []error{nobody, nobody}, checkAgain, nobody},
 		{"managed after a moment", []error{nobody, nil}, 0, nil},
 		{"for a moment twice", []error{nobody, nil, nobody}, 2*time.Second + checkAgain, nobody},
-		{"another service's after a moment", []error{nobody, other}, time.Second, other},
+		{"another service's after a moment", []error{nobody, other}, time.Second + checkOther, other},
+		{"another service's, then nobody's", []error{other}, checkAgain, nobody},
 		{"managed", []error{nil}, 0, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -117,6 +119,16 @@ func TestJobEndsOnceCheckHasAnErrorForLongerThanAMoment(t *testing.T) {
 				n := &Networks{job: Job{Check: func(lease.View) error { return now }}, refuse: func(error) { ended = time.Since(began) }}
 				for _, now = range tt.checks {
 					n.check(lease.View{})
+					switch tt.name { // the next view comes soon
+					case "another service's, then managed":
+						time.Sleep(checkOther / 2)
+						now = nil
+						n.check(lease.View{})
+					case "another service's, then nobody's":
+						time.Sleep(checkOther / 2)
+						now = nobody
+						n.check(lease.View{})
+					}
 					time.Sleep(time.Second)
 				}
 				time.Sleep(time.Minute)

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -77,6 +78,11 @@ func others(root string) (text string, all bool) {
 type otherService struct{ reason string }
 
 func (o *otherService) Error() string { return o.reason }
+
+func isOtherService(err error) bool {
+	var other *otherService
+	return errors.As(err, &other)
+}
 
 func belong(devices []string, service netservice.Service) string {
 	if len(devices) == 1 {
