@@ -21,6 +21,9 @@ import (
 // becomes the seed. Without any, cloud-init does not search, and the error says what
 // happened to the run. nm-cloud-seed-heal.service then waits for the virtual router.
 //
+// Where other services than NetworkManager run all wired devices, and there is no seed,
+// cloud-init does search, whether there is cached data or not, and heal does not wait.
+//
 // It changes nothing after a run that came to its end, while a run goes on, and once
 // the stage has begun.
 func (d *Daemon) Fallback(ctx context.Context) error {
