@@ -14,7 +14,7 @@ const (
 
 // Decision decides about a password that is served, for a user. Whatever is on record,
 // a password that the user may have set since it was handed over is never overwritten.
-// first reports whether none is known to have been applied. With an error, the
+// first reports whether no other one can have been applied before. With an error, the
 // decision is LeaveUnknown.
 func (s Store) Decision(instance, password, user string, shadow Shadow) (d Decision, first bool, err error) {
 	r, found, err := s.password(instance)
@@ -24,7 +24,7 @@ func (s Store) Decision(instance, password, user string, shadow Shadow) (d Decis
 	case !found:
 		return HandOver, true, nil
 	}
-	first = r.Hash == nil && !r.Damaged
+	first = r.first(user, shadow)
 	if r.Given != nil {
 		same, err := r.Given.Hash.matches(instance, password)
 		if err != nil {
@@ -61,6 +61,18 @@ func (g *handedOver) decide(user string, shadow Shadow) Decision {
 	return LeaveChanged
 }
 
+// first reports whether no password can have been applied: what is on record was handed
+// over as the first one, and has changed nothing.
+func (r *passwordRecord) first(user string, shadow Shadow) bool {
+	g := r.Given
+	return g != nil && g.First && g.unchanged(shadow) && (user == g.User || shadow.Of(user) == noPassword)
+}
+
+// unchanged reports whether the field is known to be as it was before the handover.
+func (g *handedOver) unchanged(shadow Shadow) bool {
+	return g.Before != "" && shadow.Of(g.User) == g.Before
+}
+
 // RecordHandover remembers a password that is about to be handed to cloud-init, for a
 // user. crypt is what cloud-init gets. What was applied last stays on record, and so
 // does the password that was handed over before this one, if it was applied.
@@ -72,12 +84,13 @@ func (s Store) RecordHandover(instance, password, user, crypt string, shadow Sha
 	if !found {
 		r = passwordRecord{Instance: instance}
 	}
-	r.settle(shadow)
+	first := !found || r.first(user, shadow)
+	r.settle(user, shadow)
 	hash, err := newHash(instance, password)
 	if err != nil {
 		return err
 	}
-	r.Given = &handedOver{Hash: *hash, User: user, Before: shadow.Of(user), After: FingerprintOf(crypt)}
+	r.Given = &handedOver{Hash: *hash, User: user, Before: shadow.Of(user), After: FingerprintOf(crypt), First: first}
 	return s.write(r)
 }
 
@@ -103,8 +116,14 @@ func (s Store) RecordApplied(instance string) error {
 }
 
 // settle finds out that what was handed over has been applied, if it can.
-func (r *passwordRecord) settle(shadow Shadow) {
-	if g := r.Given; g != nil && g.After != "" && shadow.Of(g.User) == g.After {
+func (r *passwordRecord) settle(user string, shadow Shadow) {
+	if g := r.Given; g != nil && g.applied(user, shadow) {
 		r.Hash, r.Given = &g.Hash, nil
 	}
+}
+
+// applied reports whether cloud-init is known to have set the password: for the user on
+// record, or for the default user of now, whom only cloud-init may have known at that boot.
+func (g *handedOver) applied(user string, shadow Shadow) bool {
+	return g.After != "" && (shadow.Of(g.User) == g.After || shadow.Of(user) == g.After)
 }

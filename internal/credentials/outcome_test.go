@@ -80,7 +80,7 @@ func TestRecordHandover(t *testing.T) {
 	mode(t, path, 0o600)
 	text, err := os.ReadFile(path)
 	must(t, err)
-	if !regexp.MustCompile(`^{"instance-id":"vm","handed-over":{"scrypt":"\$scrypt\$ln=15,r=8,p=1\$[^$"]{22}\$[^$"]{43}","user":"debian","before":"none","after":"sha256:[0-9a-f]{64}"}}\n$`).Match(text) {
+	if !regexp.MustCompile(`^{"instance-id":"vm","handed-over":{"scrypt":"\$scrypt\$ln=15,r=8,p=1\$[^$"]{22}\$[^$"]{43}","user":"debian","before":"none","after":"sha256:[0-9a-f]{64}","first":true}}\n$`).Match(text) {
 		t.Errorf("got the record %s, want one with what was handed over", text)
 	}
 	must(t, s.RecordApplied("vm"))
@@ -116,6 +116,48 @@ func TestRecordHandover(t *testing.T) {
 	is("six", shadowOf("!"), HandOver, false)
 	must(t, s.RecordApplied("vm"))
 	is("six", shadowOf("mine"), AppliedBefore, false)
+}
+
+// A password is the first only while no other one can have been applied: sshd is told to
+// accept passwords with the first one, and never again.
+func TestFirstPassword(t *testing.T) {
+	type handed struct {
+		password, user string
+		shadow         Shadow
+	}
+	const mine = "$y$j9T$salt$mine"
+	alice := func(field string) Shadow { return parseShadow([]byte("alice:" + field + ":1::::::\n")) }
+	one := handed{"one", "debian", shadowOf("!")}
+	for name, tt := range map[string]struct {
+		record []handed
+		now    handed
+		want   bool
+	}{
+		"nothing on record":                        {nil, one, true},
+		"again":                                    {[]handed{one}, one, true},
+		"again, the user is made":                  {[]handed{{"one", "debian", shadowOf("-")}}, one, true},
+		"a reset, and the first was never applied": {[]handed{one}, handed{"two", "debian", shadowOf("!")}, true},
+		"a reset, and the first was applied":       {[]handed{one}, handed{"two", "debian", shadowOf("$6$one")}, false},
+		"a reset, and another was set":             {[]handed{one}, handed{"two", "debian", shadowOf(mine)}, false},
+		"such a reset, again":                      {[]handed{one, {"two", "debian", shadowOf(mine)}}, handed{"two", "debian", shadowOf(mine)}, false},
+		"a third, and none was applied":            {[]handed{one, {"two", "debian", shadowOf("!")}}, handed{"three", "debian", shadowOf("!")}, true},
+		"it cannot be read":                        {[]handed{one}, handed{"two", "debian", Shadow{}}, false},
+		"it could not be read":                     {[]handed{{"one", "debian", Shadow{}}}, one, false},
+		"another user":                             {[]handed{one}, handed{"two", "alice", alice("!")}, true},
+		"another user, who has one":                {[]handed{one}, handed{"two", "alice", alice(mine)}, false},
+		"another user got it":                      {[]handed{one}, handed{"two", "alice", alice("$6$one")}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := Store{t.TempDir()}
+			for _, h := range tt.record {
+				must(t, s.RecordHandover("vm", h.password, h.user, "$6$"+h.password, h.shadow))
+			}
+			if _, first, err := s.Decision("vm", tt.now.password, tt.now.user, tt.now.shadow); first != tt.want || err != nil {
+				t.Errorf("got first %t, error %v, want %t and none", first, err, tt.want)
+			}
+		})
+	}
 }
 
 // The record of an earlier version, and records that are none.

@@ -41,6 +41,8 @@ type handedOver struct {
 	User   string      `json:"user"`   // who was to get it
 	Before Fingerprint `json:"before"` // of that user's, before it was handed over
 	After  Fingerprint `json:"after"`  // of that user's, once it is applied
+
+	First bool `json:"first,omitempty"` // no other one can have been applied before
 }
 
 // Applied says whether this password is the one that was applied last.

@@ -238,3 +238,28 @@ func TestHandoverKilledAtAnyStep(t *testing.T) {
 		}
 	}
 }
+
+// The run is killed before it records the first password as applied, and an administrator
+// has sshd accept no passwords: no later password changes that.
+func TestPasswordAuthIsAllowedOnce(t *testing.T) {
+	v := newVM(t)
+	v.serves = "first"
+	for _, last := range []int{1, 4} { // killed before it is applied, and after
+		v.boot()
+		for _, step := range v.steps()[:last+1] {
+			step.do()
+		}
+		if !v.hand.text.AllowPasswordAuth {
+			v.Fatal("sshd is not told to accept the first password, want it told")
+		}
+	}
+	v.field("$y$j9T$salt$mine")
+	v.serves = "second"
+	for range 2 { // killed, too
+		v.boot()
+		v.asks()
+		if !v.hand.isNew || v.hand.text.AllowPasswordAuth {
+			v.Errorf("got new %t, and sshd told %t, want the second password handed over, and sshd's configuration left alone", v.hand.isNew, v.hand.text.AllowPasswordAuth)
+		}
+	}
+}
