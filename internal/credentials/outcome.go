@@ -10,6 +10,7 @@ const (
 	HandOver                       // it has not been applied, and no other was set since it was handed over
 	AppliedBefore                  // on record as applied
 	AppliedUnnoted                 // applied, which is not on record yet
+	LeaveOtherUser                 // it was handed over for another user, see HandedOverFor
 )
 
 // Decision decides about a password that is served, for a user. Whatever is on record,
@@ -46,31 +47,44 @@ func (s Store) Decision(instance, password, user string, shadow Shadow) (d Decis
 	return HandOver, first, nil
 }
 
-// decide is about the password that was handed over, and is served again.
+// decide decides about the password that was handed over, and is served again. Where the
+// default user is another one now, it is handed over again only if nobody has set a
+// password of either user's since.
 func (g *handedOver) decide(user string, shadow Shadow) Decision {
-	switch now := shadow.Of(g.User); {
-	case now == "":
+	switch {
+	case shadow.Of(g.User) == "":
 		return LeaveUnknown
-	case now == g.After:
+	case g.applied(user, shadow):
 		return AppliedUnnoted
 	case g.Before == "":
 		return LeaveUnknown
-	case now == g.Before && user == g.User:
+	case g.unchanged(user, shadow):
 		return HandOver
+	case user != g.User:
+		return LeaveOtherUser
 	}
 	return LeaveChanged
+}
+
+// HandedOverFor returns the user for whom the password was handed over whose outcome is
+// not on record. It is empty if there is none.
+func (s Store) HandedOverFor(instance string) string {
+	if r, found, err := s.password(instance); found && err == nil && r.Given != nil {
+		return r.Given.User
+	}
+	return ""
 }
 
 // first reports whether no password can have been applied: what is on record was handed
 // over as the first one, and has changed nothing.
 func (r *passwordRecord) first(user string, shadow Shadow) bool {
-	g := r.Given
-	return g != nil && g.First && g.unchanged(shadow) && (user == g.User || shadow.Of(user) == noPassword)
+	return r.Given != nil && r.Given.First && r.Given.unchanged(user, shadow)
 }
 
-// unchanged reports whether the field is known to be as it was before the handover.
-func (g *handedOver) unchanged(shadow Shadow) bool {
-	return g.Before != "" && shadow.Of(g.User) == g.Before
+// unchanged reports whether the field is known to be as it was before the handover. A
+// default user who was not known then must have no password.
+func (g *handedOver) unchanged(user string, shadow Shadow) bool {
+	return g.Before != "" && shadow.Of(g.User) == g.Before && (user == g.User || shadow.Of(user) == noPassword)
 }
 
 // RecordHandover remembers a password that is about to be handed to cloud-init, for a

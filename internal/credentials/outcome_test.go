@@ -53,14 +53,57 @@ func TestDecision(t *testing.T) {
 		if got := g.decide("debian", shadow(tt.now)); got != tt.want {
 			t.Errorf("%q, then %q: got %d, want %d", tt.before, tt.now, got, tt.want)
 		}
-		// Not to another user, in the place of the one who was to get it.
+		// The same where the default user is another one now, who has no password.
 		want := tt.want
-		if want == HandOver {
-			want = LeaveChanged
+		if want == LeaveChanged {
+			want = LeaveOtherUser
 		}
 		if got := g.decide("alice", shadow(tt.now)); got != want {
 			t.Errorf("%q, then %q: got %d for another user, want %d", tt.before, tt.now, got, want)
 		}
+	}
+}
+
+// The default user is another one than the one on record: the user-data names alice,
+// which only cloud-init could read at the first boot.
+func TestDecisionForAnotherUser(t *testing.T) {
+	const handed, mine = "$6$rounds=200000$salt$handed", "$y$j9T$salt$mine"
+	both := func(debian, alice string) Shadow {
+		return parseShadow([]byte("debian:" + debian + ":1:0:99999:7:::\nalice:" + alice + ":1:0:99999:7:::\n"))
+	}
+	for name, tt := range map[string]struct {
+		before, now Shadow
+		want        Decision
+	}{
+		"cloud-init set it for alice":       {both("!", "!"), both("!", handed), AppliedUnnoted},
+		"it set it for debian":              {both("!", "!"), both(handed, mine), AppliedUnnoted},
+		"nobody has a password":             {both("!", "!"), both("*", "!*"), HandOver},
+		"there are no such users":           {shadowOf("-"), shadowOf("-"), HandOver},
+		"debian's is as before":             {both(mine, "!"), both(mine, "!"), HandOver},
+		"alice has a password":              {both("!", "!"), both("!", mine), LeaveOtherUser},
+		"alice has an empty one":            {both("!", "!"), both("!", ""), LeaveOtherUser},
+		"alice's is locked":                 {both("!", "!"), both("!", "!"+handed), LeaveOtherUser},
+		"debian's has changed":              {both("!", "!"), both(mine, "!"), LeaveOtherUser},
+		"debian's has changed, and alice's": {both("!", "!"), both(mine, mine), LeaveOtherUser},
+		"it cannot be read":                 {both("!", "!"), Shadow{}, LeaveUnknown},
+		"it could not be read":              {Shadow{}, both("!", "!"), LeaveUnknown},
+		"it could not be read, and set it":  {Shadow{}, both("!", handed), AppliedUnnoted},
+	} {
+		g := &handedOver{User: "debian", Before: tt.before.Of("debian"), After: FingerprintOf(handed)}
+		if got := g.decide("alice", tt.now); got != tt.want {
+			t.Errorf("%s: got %d, want %d", name, got, tt.want)
+		}
+	}
+	s := Store{t.TempDir()}
+	if got := s.HandedOverFor("vm"); got != "" {
+		t.Errorf("got %q of no record, want nobody", got)
+	}
+	must(t, s.RecordHandover("vm", "secret", "debian", handed, both("!", "!")))
+	if got := s.HandedOverFor("vm"); got != "debian" {
+		t.Errorf("got %q, want debian", got)
+	}
+	if got := s.HandedOverFor("clone"); got != "" {
+		t.Errorf("got %q of another instance's, want nobody", got)
 	}
 }
 
@@ -133,9 +176,9 @@ func TestFirstPassword(t *testing.T) {
 		now    handed
 		want   bool
 	}{
-		"nothing on record":                        {nil, one, true},
-		"again":                                    {[]handed{one}, one, true},
-		"again, the user is made":                  {[]handed{{"one", "debian", shadowOf("-")}}, one, true},
+		"nothing on record":       {nil, one, true},
+		"again":                   {[]handed{one}, one, true},
+		"again, the user is made": {[]handed{{"one", "debian", shadowOf("-")}}, one, true},
 		"a reset, and the first was never applied": {[]handed{one}, handed{"two", "debian", shadowOf("!")}, true},
 		"a reset, and the first was applied":       {[]handed{one}, handed{"two", "debian", shadowOf("$6$one")}, false},
 		"a reset, and another was set":             {[]handed{one}, handed{"two", "debian", shadowOf(mine)}, false},

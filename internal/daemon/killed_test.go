@@ -263,3 +263,37 @@ func TestPasswordAuthIsAllowedOnce(t *testing.T) {
 		}
 	}
 }
+
+// The first boot hands a password over for the default user of the image, and only
+// cloud-init can read that the user-data has another one.
+func TestPasswordForAnotherUser(t *testing.T) {
+	alice := func(v *vm, field string) { // makes her the default user, with this field
+		v.must(os.WriteFile(filepath.Join(v.root, "etc/cloud/cloud.cfg"), []byte(strings.ReplaceAll(cloudCfg, "debian", "alice")), 0o644))
+		v.must(os.WriteFile(filepath.Join(v.root, "etc/shadow"), []byte("root:*:1::::::\nalice:"+field+":1::::::\n"), 0o640))
+	}
+	for name, tt := range map[string]struct {
+		field string // of alice's; "handed over": as cloud-init sets it
+		isNew bool
+		want  string // what is said
+	}{
+		"applied":         {"handed over", false, "192.0.2.1 serves the last one again: it was applied at an earlier boot"},
+		"not applied":     {"!", true, "handed to cloud-init, from 192.0.2.1"},
+		"she has her own": {"$y$j9T$salt$mine", false, "one waits at 192.0.2.1 and is not applied, since it was handed to cloud-init for debian, and the default user is alice now (to have it applied, reset it in CloudStack once more)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := newVM(t)
+			v.serves = "secret"
+			v.boot()
+			v.asks()
+			if tt.field == "handed over" {
+				tt.field = v.hand.text.PasswordHash
+			}
+			v.boot()
+			alice(v, tt.field)
+			v.asks()
+			if text := v.hand.state.Password; v.hand.isNew != tt.isNew || !strings.HasPrefix(text, tt.want) {
+				t.Errorf("got new %t, %q, want %t, %q", v.hand.isNew, text, tt.isNew, tt.want)
+			}
+		})
+	}
+}

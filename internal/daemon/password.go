@@ -93,6 +93,9 @@ func (h *handover) decidePassword(password cloudstack.Password) {
 		}
 		h.sayPassword(h.Log.Warn, "one waits at %s and is not applied, since it may have been applied before (%s): %v", password.Server, resetAgain, err)
 		return
+	case decision == credentials.LeaveOtherUser:
+		h.sayPassword(h.Log.Warn, "one waits at %s and is not applied, since it was handed to cloud-init for %s, and the default user is %s now (%s)", password.Server, h.store.HandedOverFor(h.instance), user, resetAgain)
+		return
 	case decision == credentials.LeaveChanged:
 		h.sayPassword(h.Log.Warn, "one waits at %s and is not applied, since the password of %s was changed after it was handed to cloud-init (%s)", password.Server, user, resetAgain)
 		return
