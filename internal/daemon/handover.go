@@ -78,7 +78,7 @@ func (h *handover) over(ctx context.Context, inst *datasource.Instance) {
 	}
 	if err := h.write(); err != nil {
 		h.Log.WithError(err).Warn("cannot hand the password or the SSH keys to cloud-init")
-		h.text = cloudinit.Handover{}
+		h.text = cloudinit.Handover{FQDN: h.fqdn}
 		h.isNew, h.password, h.keys = false, cloudstack.Password{}, nil
 	}
 }
@@ -141,7 +141,7 @@ func (h *handover) write() (err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, cloudinit.TakeBack(dir))
+			err = errors.Join(err, cloudinit.TakeBackSecrets(dir))
 		}
 	}()
 	if err := h.text.Write(dir); err != nil {

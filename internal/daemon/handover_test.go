@@ -7,7 +7,10 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/nm-cloud-seed/nm-cloud-seed/datasource"
+	"github.com/nm-cloud-seed/nm-cloud-seed/datasource/cloudstack"
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/cloudinit"
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/config"
 )
 
 const cloudCfg = "system_info: {default_user: {name: debian}}\nusers: [default]\ncloud_init_modules: [ssh, [set_passwords, always]]\n"
@@ -54,5 +57,29 @@ func TestApplied(t *testing.T) {
 	cancel()
 	if err := (&handover{files: cloudinit.Files{Root: t.TempDir()}}).applied(ctx, keysModule); !errors.Is(err, context.Canceled) {
 		t.Errorf("stopped: got the error %v, want %v", err, context.Canceled)
+	}
+}
+
+// A handover that fails costs the password, not the host name, without which the network
+// stage of cloud-init 24.1 to 25.3 may fail.
+func TestFailedHandoverKeepsFQDN(t *testing.T) {
+	for name, fqdn := range map[string]string{"without a domain": "vm", "with one": ""} {
+		t.Run(name, func(t *testing.T) {
+			d, _ := newDaemon(machine(t, map[string]string{"var/lib/cloud/instances": "no directory", RunDir + "/x": ""}), config.Config{})
+			h := &handover{Daemon: d, fqdn: fqdn, isNew: true, password: cloudstack.Password{Text: "secret"}}
+			h.text.PasswordHash = "$6$salt$secret"
+			h.over(t.Context(), &datasource.Instance{ID: "i"})
+			want := ""
+			if fqdn != "" {
+				want = "fqdn: \"vm\"\n"
+			}
+			text := contentOf(d.Root, RunDir+"/private/cloud.cfg")
+			if !strings.HasSuffix(text, want) || (text == "") != (want == "") || strings.Contains(text, "password") {
+				t.Errorf("cloud-init has %q, want %q alone", text, want)
+			}
+			if h.text != (cloudinit.Handover{FQDN: fqdn}) || h.isNew || h.password != (cloudstack.Password{}) {
+				t.Errorf("got %t, FQDN %q, want the host name alone handed over", h.isNew, h.text.FQDN)
+			}
+		})
 	}
 }
