@@ -297,3 +297,24 @@ func TestPasswordForAnotherUser(t *testing.T) {
 		})
 	}
 }
+
+// What is not on record is not handed over: the next boot could not tell whether it was
+// applied.
+func TestPasswordThatCannotBeRecordedIsNotHandedOver(t *testing.T) {
+	v := newVM(t)
+	v.boot()
+	v.hand.store.Dir = "/proc/nm-cloud-seed" // nothing is there, and nothing can be made there
+	v.serves = "secret"
+	v.asks()
+	if v.hand.text != (cloudinit.Handover{}) || v.hand.isNew || v.hand.password.Server.IsValid() {
+		v.Errorf("got %t, and to be acknowledged %v, want nothing handed over", v.hand.isNew, v.hand.password.Server)
+	}
+	if text := v.hand.state.Password; !strings.HasPrefix(text, "one waits at 192.0.2.1 and is not applied: cannot ") || strings.Contains(text, "secret") {
+		v.Errorf("got %q, want that it is not applied, and why", text)
+	}
+	v.hands()
+	v.sets()
+	if len(v.applied) > 0 {
+		v.Errorf("got %q applied, want nothing", v.applied)
+	}
+}
