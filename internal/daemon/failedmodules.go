@@ -30,13 +30,9 @@ type failedModules struct {
 // remember adds to an outcome what failed at an earlier boot and has not run again, and
 // keeps what fails in this one.
 func (d *Daemon) remember(o *cloudinit.Outcome) error {
-	files, dir := cloudinit.Files{Root: d.Root}, filepath.Join(d.Root, stateDir)
-	var record failedModules
-	data, err := rootfs.Read(os.DirFS(dir), failedFile, maxFailed)
-	if err == nil {
-		err = json.Unmarshal(data, &record)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	files := cloudinit.Files{Root: d.Root}
+	record, err := d.readFailed()
+	if err != nil {
 		d.Log.WithError(err).Warn("it is not known which of cloud-init's modules failed at earlier boots")
 	}
 	now := failedModules{Instance: o.Instance, Modules: make(map[string]time.Time)}
@@ -61,11 +57,39 @@ func (d *Daemon) remember(o *cloudinit.Outcome) error {
 			now.Modules[module] = at
 		}
 	}
-	path := filepath.Join(dir, failedFile)
-	if len(now.Modules) == 0 {
+	return d.writeFailed(now)
+}
+
+// forgetFailure removes a module of an instance that is known to have done its part,
+// although it failed. A record that cannot be read stays: remember replaces it.
+func (d *Daemon) forgetFailure(instance, module string) error {
+	record, err := d.readFailed()
+	if _, failed := record.Modules[module]; err != nil || !failed || record.Instance != instance {
+		return nil
+	}
+	delete(record.Modules, module)
+	return d.writeFailed(record)
+}
+
+// readFailed returns the zero value where nothing is on record.
+func (d *Daemon) readFailed() (record failedModules, err error) {
+	data, err := rootfs.Read(os.DirFS(filepath.Join(d.Root, stateDir)), failedFile, maxFailed)
+	if errors.Is(err, fs.ErrNotExist) {
+		return record, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &record)
+	}
+	return record, err
+}
+
+func (d *Daemon) writeFailed(record failedModules) error {
+	path := filepath.Join(d.Root, stateDir, failedFile)
+	if len(record.Modules) == 0 {
 		return atomicfile.Remove(path)
 	}
-	if data, err = json.MarshalIndent(now, "", "  "); err != nil {
+	data, err := json.MarshalIndent(record, "", "  ")
+	if err != nil {
 		return err
 	}
 	return atomicfile.WriteFile(path, append(data, '\n'), 0o600)

@@ -218,6 +218,50 @@ func TestFailureOfAnEarlierBoot(t *testing.T) {
 	}
 }
 
+// set_passwords sets the password and fails after that, at an earlier boot. It does not
+// run again, as the password is known to be applied: its failure is no longer one.
+func TestAppliedPasswordEndsAnEarlierFailure(t *testing.T) {
+	v := newVM(t)
+	v.serves = "secret"
+	v.boot()
+	for _, step := range v.steps()[:4] {
+		step.do()
+	}
+	at := time.Now().Add(-time.Hour).Truncate(time.Second)
+	sem := filepath.Join(v.root, "var/lib/cloud/instances/i/sem")
+	v.must(os.MkdirAll(sem, 0o755))
+	for _, module := range []string{"set_passwords", "ssh"} {
+		v.must(os.WriteFile(filepath.Join(sem, "config_"+module), nil, 0o644))
+		v.must(os.Chtimes(filepath.Join(sem, "config_"+module), at, at))
+	}
+	record := filepath.Join(v.root, stateDir, failedFile)
+	text, err := json.Marshal(failedModules{Instance: "i", Modules: map[string]time.Time{"set_passwords": at, "ssh": at}})
+	v.must(err)
+	v.must(os.WriteFile(record, text, 0o600))
+	v.boot()
+	v.asks()
+	o := cloudinit.Outcome{State: cloudinit.OutcomeGood, Instance: "i"}
+	v.must(v.hand.remember(&o))
+	if want := []string{"cloud-init's ssh failed at an earlier boot of this instance"}; !slices.Equal(o.Earlier, want) || !v.hand.password.Server.IsValid() {
+		v.Errorf("got %q, acknowledged to %v, want %q, and acknowledged", o.Earlier, v.hand.password.Server, want)
+	}
+
+	// Another instance's, a damaged one, and none.
+	for _, text := range []string{`{"instance-id":"clone","modules":{"set_passwords":"2026-11-29T10:00:00Z"}}`, "[", "{}"} {
+		v.must(os.WriteFile(record, []byte(text), 0o600))
+		if err := v.hand.forgetFailure("i", passwordModule); err != nil || contentOf(v.root, stateDir+"/"+failedFile) != text {
+			v.Errorf("%s: got error %v, %s, want it left alone", text, err, contentOf(v.root, stateDir+"/"+failedFile))
+		}
+	}
+	v.must(os.Remove(record))
+	v.must(v.hand.forgetFailure("i", passwordModule))
+	v.must(os.WriteFile(record, []byte(`{"instance-id":"i","modules":{"set_passwords":"2026-11-29T10:00:00Z"}}`), 0o600))
+	v.must(v.hand.forgetFailure("i", passwordModule))
+	if text := contentOf(v.root, stateDir+"/"+failedFile); text != "" {
+		v.Errorf("got the record %s, want none without a module", text)
+	}
+}
+
 func TestConcludeWithoutSeed(t *testing.T) {
 	root := afterRun(t, emptyBoot, func(s *State) { s.Phase, s.Text, s.Instance = Failed, "silent", nil })
 	if err := os.WriteFile(filepath.Join(root, outcomePath), []byte(`{"state":"good"}`), 0o644); err != nil {

@@ -74,12 +74,17 @@ func (h *handover) decidePassword(password cloudstack.Password) {
 		h.sayPassword(h.Log.Info, "%s serves the last one again: not applied over what may have been set since", password.Server)
 		return
 	case decision == credentials.AppliedUnnoted:
-		if err := h.store.RecordApplied(h.instance); err != nil {
+		// In this order: a kill in between leaves both to the next boot.
+		err := h.forgetFailure(h.instance, passwordModule)
+		if err == nil {
+			err = h.store.RecordApplied(h.instance)
+		}
+		if err != nil {
 			h.sayPassword(h.Log.Warn, "applied at an earlier boot, and %s is not told: %v", password.Server, err)
 			return
 		}
 		h.password = password
-		h.sayPassword(h.Log.Info, "%s serves the last one again: it was applied at an earlier boot, which was cut short", password.Server)
+		h.sayPassword(h.Log.Info, "%s serves the last one again: it was applied at an earlier boot, which did not record it", password.Server)
 		return
 	case theirs != "":
 		h.sayPassword(h.Log.Warn, "one waits at %s and stays there, since another is set in %s", password.Server, theirs)
