@@ -66,6 +66,14 @@ func write0(t testing.TB, path, text string) {
 	must(t, os.WriteFile(path, []byte(text), 0o600))
 }
 
+// recordPassword puts a password on record as applied, in the place of whatever is there.
+func recordPassword(t testing.TB, s Store, instance, password string) {
+	t.Helper()
+	hash, err := newHash(instance, password)
+	must(t, err)
+	must(t, s.write(passwordRecord{Instance: instance, Hash: hash}))
+}
+
 // hostile puts into path, in turn, all that could make its reader hang or go
 // astray.
 func hostile(t *testing.T, path string, each func(t *testing.T)) {

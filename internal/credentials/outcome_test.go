@@ -206,7 +206,7 @@ func TestFirstPassword(t *testing.T) {
 // The record of an earlier version, and records that are none.
 func TestEarlierPasswordRecords(t *testing.T) {
 	s := Store{t.TempDir()}
-	must(t, s.RecordPassword("vm", "secret"))
+	recordPassword(t, s, "vm", "secret")
 	hash, _, err := s.password("vm")
 	must(t, err)
 	text, err := hash.Hash.MarshalText()

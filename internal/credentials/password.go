@@ -45,24 +45,6 @@ type handedOver struct {
 	First bool `json:"first,omitempty"` // no other one can have been applied before
 }
 
-// Applied says whether this password is the one that was applied last.
-func (s Store) Applied(instance, password string) (bool, error) {
-	r, found, err := s.password(instance)
-	if !found || r.Hash == nil {
-		return false, err
-	}
-	return r.Hash.matches(instance, password)
-}
-
-// RecordPassword remembers the password that has been applied.
-func (s Store) RecordPassword(instance, password string) error {
-	hash, err := newHash(instance, password)
-	if err != nil {
-		return err
-	}
-	return s.write(passwordRecord{Instance: instance, Hash: hash})
-}
-
 func (s Store) write(r passwordRecord) error { return write(filepath.Join(s.Dir, passwordFile), r) }
 
 func newHash(instance, password string) (*scryptHash, error) {

@@ -13,8 +13,8 @@ func TestStorePassword(t *testing.T) {
 	s := Store{t.TempDir()}
 	applied := func(instance, password string, want bool) {
 		t.Helper()
-		if got, err := s.Applied(instance, password); got != want || err != nil {
-			t.Errorf("%q, %q: got %t, error %v, want %t and none", instance, password, got, err, want)
+		if got, _, err := s.Decision(instance, password, "debian", Shadow{}); (got == AppliedBefore) != want || err != nil {
+			t.Errorf("%q, %q: got decision %d, error %v, want applied before %t, and none", instance, password, got, err, want)
 		}
 	}
 	has := func(instance string, want bool) {
@@ -25,7 +25,7 @@ func TestStorePassword(t *testing.T) {
 	}
 	applied("vm", "fbq4GA", false)
 	has("vm", false)
-	must(t, s.RecordPassword("vm", "fbq4GA"))
+	recordPassword(t, s, "vm", "fbq4GA")
 	path := filepath.Join(s.Dir, passwordFile)
 	mode(t, path, 0o600)
 	applied("vm", "fbq4GA", true)
@@ -40,7 +40,7 @@ func TestStorePassword(t *testing.T) {
 	if !regexp.MustCompile(`^{"instance-id":"vm","scrypt":"\$scrypt\$ln=15,r=8,p=1\$[^$"]{22}\$[^$"]{43}"}\n$`).Match(first) {
 		t.Errorf("got the record %s, want one of vm, with scrypt", first)
 	}
-	must(t, s.RecordPassword("vm", "fbq4GA"))
+	recordPassword(t, s, "vm", "fbq4GA")
 	if second, err := os.ReadFile(path); err != nil || string(second) == string(first) {
 		t.Errorf("got the record %s, error %v, want another salt than in %s", second, err, first)
 	}

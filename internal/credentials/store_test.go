@@ -51,8 +51,8 @@ func TestStoreHostile(t *testing.T) {
 				return known, err
 			}
 			_, has, err := s.password("vm")
-			if applied, e := s.Applied("vm", "secret"); applied || (e == nil) != (err == nil) {
-				t.Errorf("got applied %t, error %v, want false and error %v", applied, e, err)
+			if d, _, e := s.Decision("vm", "secret", "debian", Shadow{}); d == AppliedBefore || (e == nil) != (err == nil) {
+				t.Errorf("got decision %d, error %v, want another, and error %v", d, e, err)
 			}
 			return has, err
 		}
@@ -60,7 +60,8 @@ func TestStoreHostile(t *testing.T) {
 			if name == keysFile {
 				return s.RecordKeys("vm", Keys{oldKey}, nil)
 			}
-			return s.RecordPassword("vm", "other")
+			recordPassword(t, s, "vm", "other")
+			return nil
 		}
 		hostile(t, path, func(t *testing.T) {
 			if known, err := read(); known || err == nil || !strings.HasPrefix(err.Error(), "cannot read "+path+": it is ") {
@@ -94,7 +95,7 @@ func TestForget(t *testing.T) {
 	keys := func(t *testing.T, s Store, instance string) {
 		must(t, s.RecordKeys(instance, Keys{oldKey}, Keys{newKey}))
 	}
-	password := func(t *testing.T, s Store, instance string) { must(t, s.RecordPassword(instance, "secret")) }
+	password := func(t *testing.T, s Store, instance string) { recordPassword(t, s, instance, "secret") }
 	damage := func(text string) func(*testing.T, Store, string) {
 		return func(t *testing.T, s Store, _ string) {
 			for _, name := range []string{keysFile, passwordFile} {
@@ -157,7 +158,7 @@ func TestForgetUnfinished(t *testing.T) {
 	must(t, s.RecordKeys("clone", Keys{oldKey}, nil))
 	write0(t, filepath.Join(s.Dir, "."+keysFile+".tmp-1"), `{"instance-id": "clone"}`)
 	write0(t, filepath.Join(s.Dir, "."+passwordFile+".tmp-1"), `{"instance-id": "clone"}`)
-	must(t, s.RecordPassword("clone", "secret"))
+	recordPassword(t, s, "clone", "secret")
 	must(t, s.Forget("vm", true))
 	if diff := cmp.Diff(map[string]string{}, dir(t, s)); diff != "" {
 		t.Errorf("-want +left:\n%s", diff)
@@ -220,7 +221,7 @@ func TestForgetLeavesDamage(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{}, dir(t, s)); diff != "" {
 		t.Errorf("-want +left:\n%s", diff)
 	}
-	must(t, s.RecordPassword("clone", "secret")) // can be read
+	recordPassword(t, s, "clone", "secret") // can be read
 	must(t, s.Forget("vm", false))
 	if diff := cmp.Diff(map[string]string{}, dir(t, s)); diff != "" {
 		t.Errorf("-want +left:\n%s", diff)
@@ -282,7 +283,7 @@ func TestJob(t *testing.T) {
 func FuzzRecord(f *testing.F) {
 	s := Store{f.TempDir()}
 	must(f, s.RecordKeys("vm", Keys{oldKey, newKey}, nil))
-	must(f, s.RecordPassword("vm", "x"))
+	recordPassword(f, s, "vm", "x")
 	for _, name := range []string{keysFile, passwordFile} {
 		data, err := os.ReadFile(filepath.Join(s.Dir, name))
 		must(f, err)

@@ -245,8 +245,8 @@ func TestKilledHealIsEndedByAnother(t *testing.T) {
 				s.Errorf("kill %d: got the requests %q, want the password acknowledged", n, words(vr))
 			}
 			store := credentials.Store{Dir: credentials.DefaultDir}
-			if applied, err := store.Applied(instance, text); !applied || err != nil {
-				s.Errorf("kill %d: got applied %t, %v on record, want the password", n, applied, err)
+			if d, _, err := store.Decision(instance, text, "debian", credentials.Shadow{}); d != credentials.AppliedBefore || err != nil {
+				s.Errorf("kill %d: got the decision %d, error %v, want the password on record as applied", n, d, err)
 			}
 			g.onRecord("a")
 			state, err := daemon.ReadState("")

@@ -174,7 +174,7 @@ func TestCloneWithoutVirtualRouterHasNoOldData(t *testing.T) {
 		s.reboot()
 		s.serve(0, s.VRAddr(0), vr)
 		s.seeded("original")
-		s.must(credentials.Store{Dir: credentials.DefaultDir}.RecordPassword(instance, secret))
+		s.must(credentials.Store{Dir: credentials.DefaultDir}.RecordHandover(instance, secret, "debian", "", credentials.Shadow{}))
 
 		s.reboot()
 		vr.SetFaults(down)
@@ -192,7 +192,7 @@ func TestCloneKeepsNothingOfOldInstance(t *testing.T) {
 		s.reboot()
 		s.serve(0, s.VRAddr(0), vr)
 		s.seeded("original")
-		s.must(credentials.Store{Dir: credentials.DefaultDir}.RecordPassword(instance, secret))
+		s.must(credentials.Store{Dir: credentials.DefaultDir}.RecordHandover(instance, secret, "debian", "", credentials.Shadow{}))
 		if leases := s.ourLeases(); len(leases) != 1 {
 			s.Errorf("got the leases %q of ours, want one", leases)
 		}
