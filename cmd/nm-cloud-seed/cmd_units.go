@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -30,7 +31,7 @@ func cleanupCommand() *cobra.Command {
 			err := errors.Join(cloudinit.Files{}.RemoveLease(), cloudinit.TakeBackSecrets(daemon.RunDir))
 			outcome, concludeErr := (&daemon.Daemon{Log: log}).Conclude()
 			if err = errors.Join(err, concludeErr); reset && outcome.Good() {
-				err = errors.Join(err, resetFailed(cmd.Context(), healedUnits...))
+				err = errors.Join(err, resetFailed(cmd.Context(), healedUnits()...))
 			}
 			if err != nil {
 				log.Error(err)
@@ -43,10 +44,9 @@ func cleanupCommand() *cobra.Command {
 	return cmd
 }
 
-// healedUnits are cloud-init's units and ours that can fail in a boot without data.
-var healedUnits = []string{
-	"cloud-init-main.service", "cloud-init-local.service", "cloud-init.service", "cloud-init-network.service",
-	"cloud-config.service", "cloud-final.service", "nm-cloud-seed.service", "nm-cloud-seed-cleanup.service",
+// healedUnits returns cloud-init's units and ours that can fail in a boot without data.
+func healedUnits() []string {
+	return append(slices.Clone(cloudinit.Units), "nm-cloud-seed.service", "nm-cloud-seed-cleanup.service")
 }
 
 // noteShadowCommand comes before the service and before heal, which have no

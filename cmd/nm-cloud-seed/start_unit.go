@@ -7,6 +7,8 @@ import (
 	"time"
 
 	systemd "github.com/coreos/go-systemd/v22/dbus"
+
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/doctor"
 )
 
 // The pace at which a unit is looked at that is starting, and how often that may
@@ -60,21 +62,18 @@ func startUnit(ctx context.Context, name string) error {
 // resetFailed makes units that have failed inactive, as `systemctl reset-failed` does.
 // They need not exist.
 func resetFailed(ctx context.Context, names ...string) error {
-	return withSystemd(ctx, func(conn *systemd.Conn) (errs error) {
-		for _, name := range names {
-			p, err := conn.GetUnitPropertyContext(ctx, name, "ActiveState")
-			if err == nil {
-				if state, _ := p.Value.Value().(string); state != "failed" {
-					continue
-				}
-				err = conn.ResetFailedUnitContext(ctx, name)
-			}
-			if err != nil {
+	failed, errs := doctor.FailedUnits(ctx, names)
+	if len(failed) == 0 {
+		return errs
+	}
+	return errors.Join(errs, withSystemd(ctx, func(conn *systemd.Conn) (errs error) {
+		for _, name := range failed {
+			if err := conn.ResetFailedUnitContext(ctx, name); err != nil {
 				errs = errors.Join(errs, fmt.Errorf("cannot reset the failed state of %s: %w", name, err))
 			}
 		}
 		return errs
-	})
+	}))
 }
 
 func withSystemd(ctx context.Context, do func(*systemd.Conn) error) error {

@@ -2,25 +2,23 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"time"
 
 	systemd "github.com/coreos/go-systemd/v22/dbus"
-)
 
-// cloudUnits are the units of cloud-init's stages, by all names that they have had.
-var cloudUnits = []string{
-	"cloud-init-main.service", "cloud-init-local.service", "cloud-init.service", "cloud-init-network.service",
-	"cloud-config.service", "cloud-final.service",
-}
+	"github.com/nm-cloud-seed/nm-cloud-seed/internal/cloudinit"
+)
 
 // unitsLimit bounds the question to systemd.
 const unitsLimit = 5 * time.Second
 
-// failedUnits asks systemd which of some units have failed. They need not exist.
-func failedUnits(ctx context.Context, names []string) (failed []string, err error) {
+// FailedUnits asks systemd which of some units have failed, and returns those that it
+// knows of also beside an error. The units need not exist.
+func FailedUnits(ctx context.Context, names []string) (failed []string, errs error) {
 	ctx, cancel := context.WithTimeout(ctx, unitsLimit)
 	defer cancel()
 	connect := systemd.NewSystemConnectionContext
@@ -35,13 +33,14 @@ func failedUnits(ctx context.Context, names []string) (failed []string, err erro
 	for _, name := range names {
 		p, err := conn.GetUnitPropertyContext(ctx, name, "ActiveState")
 		if err != nil {
-			return nil, fmt.Errorf("cannot get the state of %s: %w", name, err)
+			errs = errors.Join(errs, fmt.Errorf("cannot get the state of %s: %w", name, err))
+			continue
 		}
 		if state, _ := p.Value.Value().(string); state == "failed" {
 			failed = append(failed, name)
 		}
 	}
-	return failed, nil
+	return failed, errs
 }
 
 // failedStages looks for units of cloud-init's that have failed: they make the system
@@ -50,7 +49,7 @@ func (m *machine) failedStages(ctx context.Context) Check {
 	if m.world.FailedUnits == nil {
 		return info("not looked at")
 	}
-	switch failed, err := m.world.FailedUnits(ctx, cloudUnits); {
+	switch failed, err := m.world.FailedUnits(ctx, cloudinit.Units); {
 	case err != nil:
 		return info("not known: " + err.Error())
 	case len(failed) > 0 && m.runFailed():

@@ -36,7 +36,7 @@ func Here() World {
 		Passwords: func(ctx context.Context, l lease.Lease) []cloudstack.Finding {
 			return cloudstack.SurveyPasswords(ctx, l, 0)
 		},
-		FailedUnits: failedUnits,
+		FailedUnits: FailedUnits,
 		Now:         time.Now,
 		Booted:      daemon.Booted(),
 		Root:        os.Geteuid() == 0,
