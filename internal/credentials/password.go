@@ -58,7 +58,8 @@ func newHash(instance, password string) (*scryptHash, error) {
 	return &h, nil
 }
 
-// errDamaged is of a record that says nothing.
+// errDamaged is returned for a record that has no password, neither applied nor handed
+// over.
 var errDamaged = errors.New("it is damaged (it may be removed)")
 
 func (s Store) password(instance string) (r passwordRecord, found bool, err error) {

@@ -33,8 +33,9 @@ const (
 // password was applied.
 type Fingerprint string
 
-// noPassword is a user's that has no usable password, or of no such user: cloud-init
-// makes its default user with a locked field, whatever the distribution has for that.
+// noPassword is the fingerprint of all fields that no password matches, and of a user that
+// does not exist: cloud-init makes its default user with a locked field, and each
+// distribution has its own text for that.
 const noPassword Fingerprint = "none"
 
 var (

@@ -132,7 +132,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.forgetAllBut(from.Instance.ID)
 
 	// What cloud-init would not apply by itself: a password, changed SSH keys.
-	hand := &handover{Daemon: d, view: networks.current(), silent: from.silent != nil, fqdn: name.FQDN}
+	hand := &handover{Daemon: d, view: networks.current(), noVirtualRouter: from.silent != nil, fqdn: name.FQDN}
 	hand.over(ctx, from.Instance)
 
 	// 8. Ready: cloud-init's network stage may start.

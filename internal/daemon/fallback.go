@@ -146,7 +146,7 @@ func (d *Daemon) seedFromLastBoot(ctx context.Context, why error) error {
 		return fail(err)
 	}
 	d.forgetAllBut(from.Instance.ID)
-	hand := &handover{Daemon: d, silent: true, fqdn: name.FQDN}
+	hand := &handover{Daemon: d, noVirtualRouter: true, fqdn: name.FQDN}
 	hand.over(ctx, from.Instance)
 	d.tell(func(s *State) { s.dropEnd() })
 	d.seeded(from)

@@ -43,11 +43,11 @@ const (
 // password only after that.
 type handover struct {
 	*Daemon
-	view    lease.View // of the networks
-	silent  bool       // the virtual router is
-	again   bool       // cloud-init runs its stages once more, for this
-	resumed bool       // an earlier process, which was killed, has handed over
-	fqdn    string     // for cloud-init's configuration, if it needs one there
+	view            lease.View // of the networks
+	noVirtualRouter bool       // none has answered: the instance is the cached data of the last boot
+	again           bool       // cloud-init runs its stages once more, for this
+	resumed         bool       // an earlier process, which was killed, has handed over
+	fqdn            string     // for cloud-init's configuration, if it needs one there
 
 	instance string
 	files    cloudinit.Files
@@ -63,8 +63,9 @@ type handover struct {
 	job      *credentials.Job    // for the removal of keys
 }
 
-// over finds out what there is to hand over and does it, before cloud-init's
-// network stage starts. What fails costs the password or the key, never the boot.
+// over decides what cloud-init must apply in this boot, and writes it where cloud-init
+// reads it. Call it before cloud-init's network stage starts. If it fails, the password or
+// the SSH keys are not applied in this boot. The boot itself goes on.
 func (h *handover) over(ctx context.Context, inst *datasource.Instance) {
 	h.instance, h.files = inst.ID, cloudinit.Files{Root: h.Root}
 	h.store = credentials.Store{Dir: filepath.Join(h.Root, stateDir)}

@@ -9,12 +9,13 @@ import (
 	"github.com/nm-cloud-seed/nm-cloud-seed/nm"
 )
 
-// Keep makes temporary connections permanent by permanent, which is nm.Keep, and has
-// the state below root say so. It returns the devices that were seen to, also beside an
-// error. It may be killed at any moment: until it is run again, the state says that it
-// was.
+// Keep makes temporary connections permanent by permanent, which is nm.Keep, and removes
+// their devices from Kept in the state below root. It returns the devices whose
+// connections are permanent now, also beside an error. If Keep is killed, the state has
+// Keeping set until Keep runs again.
 //
-// What an earlier Keep made permanent, and had no time to say, is among the devices.
+// The devices include those whose connections an earlier Keep made permanent before it was
+// killed, so that the state still has them in Kept.
 func Keep(root string, permanent func() (kept []string, err error)) (kept []string, err error) {
 	if _, err := ReadState(root); errors.Is(err, fs.ErrNotExist) {
 		return permanent()

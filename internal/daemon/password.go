@@ -29,7 +29,7 @@ func (h *handover) sayPassword(log func(...any), format string, args ...any) {
 
 // askPassword asks for a password and decides what becomes of it.
 func (h *handover) askPassword(ctx context.Context) {
-	if h.silent {
+	if h.noVirtualRouter {
 		h.sayPassword(h.Log.Info, "not asked for without a virtual router: the next boot does")
 		return
 	}
