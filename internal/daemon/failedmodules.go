@@ -60,14 +60,15 @@ func (d *Daemon) remember(o *cloudinit.Outcome) error {
 	return d.writeFailed(now)
 }
 
-// forgetFailure removes a module of an instance that is known to have done its part,
-// although it failed. A record that cannot be read stays: remember replaces it.
-func (d *Daemon) forgetFailure(instance, module string) error {
+// forgetFailure removes the module of an instance that sets passwords, which is known to
+// have done its part although it failed. A record that cannot be read stays: remember
+// replaces it.
+func (d *Daemon) forgetFailure(instance string) error {
 	record, err := d.readFailed()
-	if _, failed := record.Modules[module]; err != nil || !failed || record.Instance != instance {
+	if _, failed := record.Modules[passwordModule]; err != nil || !failed || record.Instance != instance {
 		return nil
 	}
-	delete(record.Modules, module)
+	delete(record.Modules, passwordModule)
 	return d.writeFailed(record)
 }
 

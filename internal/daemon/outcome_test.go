@@ -249,14 +249,14 @@ func TestAppliedPasswordEndsAnEarlierFailure(t *testing.T) {
 	// Another instance's, a damaged one, and none.
 	for _, text := range []string{`{"instance-id":"clone","modules":{"set_passwords":"2026-11-29T10:00:00Z"}}`, "[", "{}"} {
 		v.must(os.WriteFile(record, []byte(text), 0o600))
-		if err := v.hand.forgetFailure("i", passwordModule); err != nil || contentOf(v.root, stateDir+"/"+failedFile) != text {
+		if err := v.hand.forgetFailure("i"); err != nil || contentOf(v.root, stateDir+"/"+failedFile) != text {
 			v.Errorf("%s: got error %v, %s, want it left alone", text, err, contentOf(v.root, stateDir+"/"+failedFile))
 		}
 	}
 	v.must(os.Remove(record))
-	v.must(v.hand.forgetFailure("i", passwordModule))
+	v.must(v.hand.forgetFailure("i"))
 	v.must(os.WriteFile(record, []byte(`{"instance-id":"i","modules":{"set_passwords":"2026-11-29T10:00:00Z"}}`), 0o600))
-	v.must(v.hand.forgetFailure("i", passwordModule))
+	v.must(v.hand.forgetFailure("i"))
 	if text := contentOf(v.root, stateDir+"/"+failedFile); text != "" {
 		v.Errorf("got the record %s, want none without a module", text)
 	}

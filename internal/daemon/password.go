@@ -75,7 +75,7 @@ func (h *handover) decidePassword(password cloudstack.Password) {
 		return
 	case decision == credentials.AppliedUnnoted:
 		// In this order: a kill in between leaves both to the next boot.
-		err := h.forgetFailure(h.instance, passwordModule)
+		err := h.forgetFailure(h.instance)
 		if err == nil {
 			err = h.store.RecordApplied(h.instance)
 		}
