@@ -116,7 +116,20 @@ var healsKilled = map[string]string{
 
 func kills() []scenario {
 	usual := func(checks []check) []check { return plus(checks, undisturbed, fresh, nothingToHeal, hasPassword) }
-	return []scenario{
+	var all []scenario
+	for _, suite := range suites {
+		all = append(all, killed(scenario{
+			name: suite + "/killed-first", about: "a first boot whose run is killed while it searches heals; killed while it fetches, and with its seed",
+			suite: suite, files: inContainer, extended: "the killed scenarios, which kill at each moment on some suite",
+			boots: []boot{
+				{what: "first boot, killed while it searches", outage: untilHealing(), checks: plus(healed, stages(true), usualProfile, wentWithout(searching), hasPassword)},
+				keeps("killed while it fetches", fetching, userDataHangs),
+				{what: "killed with its seed", outage: untilHealing(passwordServerHangs), checks: plus(keptIdentity, keptSeed(withSeed), same, hasPassword)},
+				{what: "reboot", checks: usual(again)},
+			},
+		}, searching, fetching, withSeed, noFault))
+	}
+	return append(all,
 		killed(scenario{
 			name: "trixie/killed", about: "runs that are killed, time out, or are never started, after a boot as usual; a program that cannot be executed costs the identity",
 			suite: "trixie", files: inContainer,
@@ -155,5 +168,5 @@ func kills() []scenario {
 				{what: "reboot", checks: usual(again)},
 			},
 		}, fetching, atStart, searching, withSeed, noFault),
-	}
+	)
 }

@@ -44,8 +44,9 @@ func TestVerdictsOnKilledRunsFindEachDefect(t *testing.T) {
 		"went without": {wentWithout(searching), told(status("failed", "", why)), append([]map[string]string{
 			{"before/failed": "x.service failed\n"}, {"before/status.json": status("failed", "", "silent")},
 		}, nowhere...)},
-		"kept the seed": {keptSeed(searching), changed(told(status("ready", vr, why)), "status.json", status("ready", vr, why)),
-			append([]map[string]string{{"status.json": status("ready", vr, "")}, {"status.json": absent}, {"units": failed}, {journalFile: word}}, nowhere[:5]...)},
+		"kept the seed": {keptSeed(searching), changed(told(""), "status.json", status("ready", vr, why)), []map[string]string{
+			{"status.json": status("ready", vr, "")}, {"status.json": absent}, {"units": failed}, {journalFile: word}, {journalFile: ended}, {consoleFile: "x\n"},
+		}},
 		"healing was killed": {healWasKilled, map[string]string{journalFile: killedOnce}, []map[string]string{
 			{journalFile: "x\n"}, {journalFile: killedOnce + strings.Replace(killedOnce, "1.0", "2.0", 1)}}},
 		"password": {hasPassword, map[string]string{"who-gets-in": "first: right, by SSH in\n"},
