@@ -49,7 +49,7 @@ unless heal=no is configured or the VM has ever been an instance.`,
 	}
 }
 
-// fallbackCommand is the last before cloud-init's network stage, in the stage's unit.
+// fallbackCommand runs last before cloud-init's network stage, in the stage's unit.
 func fallbackCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:    "fallback",

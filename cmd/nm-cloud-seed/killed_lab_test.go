@@ -22,7 +22,7 @@ import (
 // ssh-keys and cleanup, killed at each of their steps and run again. The other commands
 // are in test/lab.
 
-// ours is a command of ours, as a process: this test binary under another name.
+// ours returns a command of ours, as a process: this test binary under another name.
 func ours(l *lab.Lab, t *testing.T, args ...string) *exec.Cmd {
 	cmd := l.Command(t.Context(), "/proc/self/exe")
 	cmd.Args = append([]string{"nm-cloud-seed"}, args...)

@@ -85,7 +85,7 @@ func (f Files) needed(stage string) bool {
 	})
 }
 
-// judgeSeed is Outcome for what was read.
+// judgeSeed does for what was read what Outcome does.
 func judgeSeed(b Boot, data []byte, instance string, ended bool, needed func(stage string) bool) Outcome {
 	o := Outcome{State: OutcomeRunning, Instance: instance}
 	over := ended || b.Done
@@ -138,7 +138,7 @@ func unique(texts []string) (first []string) {
 	return first
 }
 
-// identity is what is wrong with what cloud-init takes the VM for, after its network
+// identity says what is wrong with what cloud-init takes the VM for, after its network
 // stage.
 func identity(b Boot, instance string) string {
 	switch name := strings.TrimPrefix(b.Datasource, "DataSource"); {

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// statusOf is a status.json of a boot: times of the stages, then more of it.
+// statusOf returns a status.json of a boot: times of the stages, then more of it.
 func statusOf(local, network, config, final, more string) string {
 	text := `{"v1":{"stage":null,"datasource":"DataSourceCloudStack"`
 	for i, times := range []string{local, network, config, final} {

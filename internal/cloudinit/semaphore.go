@@ -59,7 +59,7 @@ func (f Files) HasRun(instance, module string) (bool, error) {
 	return found, err
 }
 
-// Began is when a module has begun for this instance; zero if it has not, or if it runs
+// Began returns when a module has begun for this instance; zero if it has not, or if it runs
 // in each boot.
 func (f Files) Began(instance, module string) (at time.Time, err error) {
 	err = f.semaphores(instance, module, func(dir *os.Root, name string) error {

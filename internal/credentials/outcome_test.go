@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// shadowOf is a /etc/shadow with this field of debian's; "-" is no such user.
+// shadowOf returns a /etc/shadow with this field of debian's; "-" is no such user.
 func shadowOf(field string) Shadow {
 	if field == "-" {
 		return parseShadow([]byte("root:*:1:0:99999:7:::\n"))

@@ -63,7 +63,7 @@ func (v *vm) boot() {
 	d.forgetAllBut("i")
 }
 
-// asks is the service up to READY.
+// asks does what the service does up to READY.
 func (v *vm) asks() {
 	v.Helper()
 	d := v.hand.Daemon
@@ -98,7 +98,7 @@ func (v *vm) has() string {
 	return field
 }
 
-// makesUser is what cloud-init does before it sets a password: the user's is locked.
+// makesUser does what cloud-init does before it sets a password: the user's is locked.
 func (v *vm) makesUser() {
 	v.Helper()
 	if v.has() == "" {
@@ -107,7 +107,7 @@ func (v *vm) makesUser() {
 	}
 }
 
-// sets is cloud-init's set_passwords.
+// sets does what cloud-init's set_passwords does.
 func (v *vm) sets() {
 	v.Helper()
 	text, err := os.ReadFile(filepath.Join(v.root, RunDir, "private/cloud.cfg"))
@@ -122,7 +122,7 @@ func (v *vm) sets() {
 	}
 }
 
-// ends is the end of cloud-init's stage.
+// ends ends cloud-init's stage.
 func (v *vm) ends() {
 	v.Helper()
 	v.must(os.MkdirAll(filepath.Join(v.root, "var/lib/cloud/instances/i/sem"), 0o755))
@@ -156,7 +156,7 @@ type bootStep struct {
 	do   func()
 }
 
-// steps are those of a boot, in their order.
+// steps returns those of a boot, in their order.
 func (v *vm) steps() []bootStep {
 	return []bootStep{
 		{"decided and recorded", v.asks}, {"handed over", v.hands}, {"user made", v.makesUser}, {"applied", v.sets},

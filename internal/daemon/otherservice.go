@@ -118,7 +118,7 @@ func (d *Daemon) checkUnmanaged(v lease.View) error {
 	return fmt.Errorf("cannot get a lease: NetworkManager does not manage %s, and no other network service runs it (%s)", strings.Join(v.Unmanaged, ", "), advice)
 }
 
-// endSearch has cloud-init not search for the virtual router after a run that failed. If
+// endSearch keeps cloud-init from searching for the virtual router after a run that failed. If
 // another service runs one of the wired devices, cloud-init does search: it may find the
 // virtual router by the lease of that service.
 func (d *Daemon) endSearch() {

@@ -15,7 +15,7 @@ import (
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/lease"
 )
 
-// nics are two wired devices that systemd-networkd has.
+// nics returns two wired devices that systemd-networkd has.
 func nics() map[string]string {
 	return map[string]string{
 		"sys/class/net/eth0/type": "1\n", "sys/class/net/eth0/ifindex": "2\n", "run/systemd/netif/links/2": "ADMIN_STATE=configured\n",

@@ -77,7 +77,7 @@ func (s *State) judge(root string) {
 	s.setOutcome(outcomeNow(root, s.Instance.ID))
 }
 
-// outcomeNow is nil if it cannot be known.
+// outcomeNow returns the outcome as it is now, nil if it cannot be known.
 func outcomeNow(root, instance string) *cloudinit.Outcome {
 	recorded, ended := readOutcome(root)
 	o, err := (cloudinit.Files{Root: root}).Outcome(instance, ended)
@@ -118,10 +118,10 @@ func (s *State) setOutcome(o *cloudinit.Outcome) {
 
 const but = ", but "
 
-// SeedText is what the run itself said, without the outcome.
+// SeedText returns what the run itself said, without the outcome.
 func (s *State) SeedText() string { return strings.TrimSuffix(s.Text, but+s.Outcome.Reason()) }
 
-// concluded is the state with the outcome, after cloud-init has run its stages again.
+// concluded returns the state with the outcome, after cloud-init has run its stages again.
 func (d *Daemon) concluded() State {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -132,7 +132,7 @@ func (d *Daemon) concluded() State {
 	return s
 }
 
-// OutcomeText is the outcome in words, empty without one.
+// OutcomeText returns the outcome in words, empty without one.
 func (s *State) OutcomeText() string {
 	text := ""
 	switch o := s.Outcome; {

@@ -27,7 +27,7 @@ const (
 	deadText = seedText + ", but cloud-init's network stage failed (see /var/log/cloud-init.log)"
 )
 
-// afterRun is a machine after a run that was ready, with what cloud-init says.
+// afterRun returns a machine after a run that was ready, with what cloud-init says.
 func afterRun(t *testing.T, cloud string, change func(*State)) (root string) {
 	t.Helper()
 	files := map[string]string{"var/lib/cloud/data/instance-id": seedID, "dev/console": "", "run/issue.d/x": ""}

@@ -90,7 +90,7 @@ func (d *Daemon) resume(r *stagesRun, inst *datasource.Instance, view lease.View
 	return h, nil
 }
 
-// runStages has cloud-init run its stages again, as in an instance's first boot. Where
+// runStages lets cloud-init run its stages again, as in an instance's first boot. Where
 // an earlier heal has started them, it waits for them and does what that one would
 // have done then.
 func (d *Daemon) runStages(ctx context.Context, networks *Networks, from *source, fqdn string, before *stagesRun) error {

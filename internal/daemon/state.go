@@ -131,7 +131,7 @@ func ReadState(root string) (State, error) {
 	return s, err
 }
 
-// readState is ReadState without the outcome, for what is written again.
+// readState reads the state without the outcome, for what is written again.
 func readState(root string) (State, error) {
 	var s State
 	path := filepath.Join(root, StatePath)

@@ -7,7 +7,7 @@ import (
 	"github.com/nm-cloud-seed/nm-cloud-seed/internal/netservice"
 )
 
-// netFiles are the files that say which network service runs which devices.
+// netFiles returns the files that say which network service runs which devices.
 func (i *image) netFiles() netservice.Files {
 	return netservice.Files{FS: i.fsys, Unreadable: i.deny}
 }
