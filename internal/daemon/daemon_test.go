@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -197,16 +198,26 @@ func TestStartIsBounded(t *testing.T) {
 	if diff := cmp.Diff(want, *notified); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	aborted := make(chan struct{})
-	d.Abort = func() { close(aborted) }
-	d.Config.Deadline = -restLimit // over at once
-	d.boundStart()
-	<-aborted
-	d.Config.Deadline, d.Abort = 20*time.Millisecond-restLimit, func() { t.Error("it was ended after its end") }
-	stop := d.boundStart()
-	stop()
-	stop() // twice is fine
-	time.Sleep(50 * time.Millisecond)
+	synctest.Test(t, func(t *testing.T) { // fake time
+		began, ended := time.Now(), time.Duration(0)
+		d.Abort = func() { ended = time.Since(began) }
+		limit := d.Config.Deadline + restLimit
+		stop := d.boundStart()
+		stop()
+		stop() // twice is fine
+		time.Sleep(2 * limit)
+		synctest.Wait()
+		if ended != 0 {
+			t.Errorf("got the end after %v, want none after its stop", ended)
+		}
+		began = time.Now()
+		d.boundStart()
+		time.Sleep(2 * limit)
+		synctest.Wait()
+		if ended != limit {
+			t.Errorf("got the end after %v, want %v", ended, limit)
+		}
+	})
 }
 
 func TestLockRefusesSecondRun(t *testing.T) {

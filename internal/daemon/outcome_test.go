@@ -275,8 +275,8 @@ func TestConcludeWithoutSeed(t *testing.T) {
 	}
 }
 
-// What is written again is the run's state, not what cloud-init made of it: that may
-// become good.
+// TestOutcomeIsNotWrittenToTheState holds that a state which is written again lacks what
+// cloud-init made of the seed: that may become good.
 func TestOutcomeIsNotWrittenToTheState(t *testing.T) {
 	root := afterRun(t, deadBoot, func(s *State) { s.Kept = []string{"eth0"} })
 	if _, err := Keep(root, func() ([]string, error) { return []string{"eth0"}, nil }); err != nil {

@@ -79,7 +79,7 @@ func examineSystem(ctx context.Context, dir string, w World) Report {
 	return r
 }
 
-// soFar is what to say without a problem while it is not known what becomes of the VM.
+// soFar returns the summary without a problem while it is not known what becomes of the VM.
 func (m *machine) soFar() string {
 	switch end := m.end(); {
 	case m.other != "":

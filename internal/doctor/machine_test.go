@@ -197,14 +197,14 @@ func (s *scene) examine(t *testing.T, generated bool) Report {
 	return r
 }
 
-// configDrive is a VM whose data cloud-init's local stage has from there.
+// configDrive makes it a VM whose data cloud-init's local stage has from a config drive.
 func (s *scene) configDrive() {
 	s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":"DataSourceConfigDrive"}}`
 	s.files["run/nm-cloud-seed/status.json"] = status(`"phase":"idle","text":"nothing to do"`)
 	delete(s.files, "run/nm-cloud-seed/seed")
 }
 
-// cloudInitFailed is a network stage that died although there is a seed.
+// cloudInitFailed makes the network stage one that died although there is a seed.
 func (s *scene) cloudInitFailed() {
 	s.files["run/cloud-init/status.json"] = `{"v1":{"stage":null,"datasource":"DataSourceCloudStack","init":{"errors":["SECRET"]},"modules-final":{"errors":["('runcmd', E('SECRET'))"]}}}`
 }

@@ -45,7 +45,7 @@ func (i *image) leavesAlone(unit string) bool {
 	return false
 }
 
-// findOtherHere is findOther in a system that runs.
+// findOtherHere does what findOther does, in a system that runs.
 func (m *machine) findOtherHere() {
 	files := m.netFiles()
 	var devices []string
@@ -63,7 +63,7 @@ func (m *machine) findOtherHere() {
 // runs the wired devices for certain.
 func (m *machine) neverStarted() bool { return m.other != "" && len(m.plan.Files) == 0 }
 
-// end is the summary where another service runs the wired devices.
+// end returns the summary where another service runs the wired devices.
 func (i *image) end() string {
 	const leaves = "nm-cloud-seed does nothing, and leaves the search for the virtual router to cloud-init."
 	switch {
@@ -78,7 +78,7 @@ func (i *image) end() string {
 	return ""
 }
 
-// othersDevices is the check of devices that NetworkManager leaves alone, and that
+// othersDevices checks devices that NetworkManager leaves alone, and that
 // another service has. The fix is for those who want NetworkManager to have them.
 func (i *image) othersDevices(found []netservice.LeftAlone) (c Check, is bool) {
 	switch {
@@ -110,7 +110,7 @@ func (i *image) writesFor() (unit, text string) {
 	return "", ""
 }
 
-// othersConfiguration is the check of the network's configuration where cloud-init writes
+// othersConfiguration checks the network's configuration where cloud-init writes
 // it for another service.
 func othersConfiguration(text, fix string) Check {
 	c := info(text + ": " + doesNothing + ", and leaves the search for the virtual router to cloud-init")
